@@ -1,0 +1,521 @@
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from xml.etree import ElementTree
+
+import ipywidgets as w
+import numpy as np
+import pytest
+import traitlets
+from ipywidgets.widgets import widget as registry
+from PIL import Image
+from torch import nn
+
+from xaiwidgets.apps.maximizer import METHOD, Maximizer
+from xaiwidgets.core.cards import card
+from xaiwidgets.model.model import Model
+from xaiwidgets.model.zoo import load_model
+from xaiwidgets.studio.studio import VIEW
+from xaiwidgets.synthesis.presets import PRESETS
+from xaiwidgets.widgets.snapshots import MOST
+
+LONG = 30.0
+KNOBS = {k.name: k for k in card(METHOD).knobs}
+LIVE = {name for name, k in KNOBS.items() if k.live}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_model("digits_gap")
+
+
+@pytest.fixture
+def make_app(digits):
+    """Return a maker of Maximizers; each is closed at the end."""
+    made = []
+
+    def make(model=None, target="3", *, sync=True, autostart=False, **options):
+        app = Maximizer(model or digits, target, sync=sync, autostart=autostart, **options)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        app.close()
+
+
+@pytest.fixture
+def app(make_app):
+    """A Maximizer whose run has made one step."""
+    made = make_app()
+    made.step.click()
+    assert (made.run.state, made.run.result.step) == ("paused", 1)
+    return made
+
+
+def browser(widget, **state):
+    """Do what a message from a browser does; a value that cannot be is dropped by ipywidgets."""
+    try:
+        widget.set_state(state)
+    except traitlets.TraitError:
+        return
+
+
+def on_screen(app):
+    """Return the picture that the canvas holds, uint8 ``(H, W, 3)``."""
+    return app.stage._pixels
+
+
+def enlarged(pixels):
+    return np.asarray(Image.fromarray(pixels).resize((VIEW, VIEW), Image.Resampling.BICUBIC))
+
+
+def saved(app):
+    """Return (file name, media type, bytes) of the download link."""
+    link = ElementTree.fromstring(app.saved.value)
+    head, _, data = link.get("href").partition(";base64,")
+    return link.get("download"), head.removeprefix("data:"), base64.b64decode(data)
+
+
+def in_domain(app):
+    for name, value in app.knobs.items():
+        assert KNOBS[name].domain.check(name, value) == value
+    for form in (app.form, app.fixed):
+        for name, control in form.controls.items():
+            assert KNOBS[name].domain.check(name, control.value) == control.value
+    return True
+
+
+# -- a run and its buttons ------------------------------------------------------------------------------------------
+
+
+def test_it_paints_by_itself(make_app, digits):
+    app = make_app(autostart=True)
+    assert app.run.state == "done"
+    assert app.run.result.step == KNOBS["iterations"].default
+    assert digits.target("3").classes == app.run.result.state.target.classes
+    assert "3: logit" in app.twin.value
+    assert "Done: 3, step 128" in app.status.line.value
+
+
+def test_without_autostart_it_waits(make_app):
+    app = make_app()
+    assert (app.run.state, app.run.result) == ("ready", None)
+    assert app.pause.disabled
+    assert (on_screen(app) == 127).all()
+    app.start.click()
+    assert app.run.state == "done"
+
+
+def test_a_model_by_name_is_loaded_by_the_worker(make_app):
+    app = make_app("digits_gap", sync=False, autostart=True)
+    assert app.wait(LONG)
+    assert app.run.state == "done"
+    assert "digits_gap" in app.model_name.value
+    assert "10 classes" in app.model_name.value
+
+
+def test_the_default_target_of_another_network_is_replaced(make_app):
+    app = make_app(target="espresso")
+    assert app.goal.category.value == "0"
+    app.step.click()
+    assert app.run.target == "0"
+
+
+def test_buttons(make_app, monkeypatch):
+    app = make_app(sync=False)
+    go, begun = threading.Semaphore(0), threading.Semaphore(0)
+    cls = card(METHOD).cls
+    plain = cls.steps
+
+    def steps(self, model, start, target):
+        for result in plain(self, model, start, target):
+            begun.release()
+            assert go.acquire(timeout=LONG)
+            yield result
+
+    monkeypatch.setattr(cls, "steps", steps)
+    go.release(2)
+    app.start.click()
+    for _ in range(3):
+        assert begun.acquire(timeout=LONG)
+    assert (app.run.state, app.pause.description, app.pause.disabled) == ("running", "Pause", False)
+    app.pause.click()
+    assert app.pause.description == "Resume"
+    go.release()
+    assert app.wait(LONG)
+    assert app.run.result.step == 3
+    app.step.click()
+    go.release()
+    assert app.wait(LONG)
+    assert app.run.result.step == 4
+    app.pause.click()
+    assert (app.run.state, app.pause.description) == ("running", "Pause")
+    app.step.click()  # of a running one: pause after the step under way, and one more
+    go.release(2)
+    assert app.wait(LONG)
+    assert app.run.state == "paused"
+    assert app.run.result.step in (5, 6)
+    app.reset.click()
+    go.release()
+    assert app.wait(LONG)
+    assert (app.run.state, app.run.result.step) == ("paused", 1)
+    go.release(1000)
+
+
+def test_a_step_of_a_paused_run_is_one_step_on_the_screen(app):
+    for number in range(2, 5):
+        app.step.click()
+        assert app.run.result.step == number
+        assert f"step {number}" in app.status.line.value
+        np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.run.result.image)))
+
+
+# -- live knobs and presets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_all_live_knobs_of_the_run(app, name):
+    app.form.controls["decay"].widget.value = 0.4
+    app.step.click()
+    app.presets[name].click()
+    app.step.click()
+    wanted = dict(PRESETS[name].knobs)
+    assert set(wanted) == LIVE
+    in_force = app.run.result.state.knobs
+    assert {k: in_force[k] for k in LIVE} == pytest.approx(wanted)
+    assert {k: app.form.controls[k].value for k in LIVE} == pytest.approx(wanted)
+    marked = [key for key, chip in app.presets.items() if "xai-on" in chip._dom_classes]
+    assert marked == [name]
+    assert app.run.result.step == 3  # the same run
+    assert app.status._kind == "idle"
+
+
+def test_moving_a_regularizer_acts_at_the_next_step_and_leaves_a_tick(app):
+    app.form.controls["blur_width"].widget.value = 3.0
+    assert app.run.result.events == ()
+    app.step.click()
+    assert app.run.result.events == ((2, "blur_width", 1.5, 3.0),)
+    assert "blur_width: 1.5 → 3.0" in app.curve.value
+    assert not any("xai-on" in chip._dom_classes for chip in app.presets.values())
+
+
+def test_every_live_knob_can_be_moved_to_both_ends(app):
+    for name in sorted(LIVE):
+        for value in KNOBS[name].domain.samples(KNOBS[name].default):
+            control = app.form.controls[name]
+            if isinstance(control.widget, w.SelectionSlider):
+                control.widget.value = min((v for _, v in control.widget.options), key=lambda v: abs(v - value))
+            else:
+                control.widget.value = value
+            app.step.click()
+            assert app.run.result.state.knobs[name] == pytest.approx(value)
+    assert app.run.state == "paused"
+    assert app.status._kind == "idle"
+
+
+def test_a_preset_after_the_end_paints_anew(make_app):
+    app = make_app(autostart=True)
+    app.presets["none"].click()
+    assert app.run.state == "done"
+    assert app.run.result.provenance.knobs["momentum"] == 0
+    assert app.run.result.events == ()
+
+
+# -- fixed knobs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 7), ("start", "mean"), ("start", "zero"), ("normalization", "max"), ("iterations", 64)]
+)
+def test_a_fixed_knob_begins_a_new_run(app, name, value):
+    app.step.click()
+    app.fixed.controls[name].widget.value = value
+    assert app.run.result.provenance.knobs[name] == value
+    assert (app.run.state, app.run.result.step) == ("paused", 1)
+    assert app.status._kind == "idle"
+
+
+def test_a_live_knob_after_a_fixed_one_does_not_end_the_run(app):
+    app.fixed.controls["seed"].widget.value = 7
+    app.form.controls["decay"].widget.value = 0.2
+    app.step.click()
+    assert (app.run.state, app.run.result.step) == ("paused", 2)
+    assert app.run.result.events == ((2, "decay", 0.003, 0.2),)
+
+
+def test_knobs_moved_in_any_order_while_it_runs_never_end_it(make_app):
+    app = make_app(sync=False, autostart=True)
+    random = np.random.default_rng(3)
+    for _ in range(150):
+        if random.random() < 0.3:
+            app.fixed.controls["seed"].widget.value = int(random.integers(1000))
+        else:
+            app.form.controls["decay"].widget.value = float(random.uniform(0, 0.5))
+    seed = app.fixed.controls["seed"].value
+    assert app.wait(LONG)
+    assert app.status._kind == "idle", app.status.line.value
+    assert app.run.state == "done"
+    assert app.run.result.provenance.knobs["seed"] == seed
+    assert app.run.result.state.knobs["decay"] == pytest.approx(app.form.controls["decay"].value)
+
+
+def test_a_fixed_knob_of_a_running_run_starts_anew_and_goes_on(make_app):
+    app = make_app(autostart=True)
+    app.fixed.controls["iterations"].widget.value = 32
+    assert (app.run.state, app.run.result.step) == ("done", 32)
+
+
+def test_the_photo_to_start_from(app):
+    assert app.photos.layout.display == "none"
+    app.fixed.controls["start"].widget.value = "photo"
+    assert app.photos.layout.display == ""
+    assert app.status._kind == "idle"
+    first = app.run.result.image
+    key = app.album.keys[1]
+    app._photo_chosen(key)
+    assert np.abs(app.run.result.image - first).max() > 0.1
+    app._photo_chosen("no such photo")
+    assert app._image == key
+    app.fixed.controls["start"].widget.value = "noise"
+    assert app.photos.layout.display == "none"
+
+
+# -- what is maximized ----------------------------------------------------------------------------------------------
+
+
+def test_from_a_class_to_a_channel_and_back(app, digits):
+    app.goal.kind.value = "unit"
+    assert app.run.result.unit == "activation"
+    assert app.run.target.startswith(f"{app.goal.layer.value} channel 0")
+    app.goal.channel.value = 2
+    assert app.run.result.state.target.channel == 2
+    app.goal.position.value = "center"
+    assert app.run.result.state.target.position == "center"
+    app.goal.kind.value = "class"
+    assert (app.run.target, app.run.result.unit) == ("3", "logit")
+    app.goal.category.value = "8"
+    assert app.run.target == "8"
+    assert (app.run.state, app.run.result.step) == ("paused", 1)
+
+
+def test_every_layer_can_be_maximized(app, digits):
+    app.goal.kind.value = "unit"
+    for _, layer in app.goal.layer.options:
+        app.goal.layer.value = layer
+        app.goal.channel.value = app.goal.channel.max
+        assert app.run.result.state.target.layer == layer
+        assert app.status._kind == "idle", app.status.line.value
+
+
+def test_a_class_that_is_not_there_keeps_the_picture_and_the_app(app):
+    before = on_screen(app).copy()
+    app.goal.category.value = "<img src=x onerror=alert(1)>"
+    assert app.status._kind == "error"
+    assert "role='alert'" in app.status.line.value
+    assert "<img" not in app.status.line.value
+    np.testing.assert_array_equal(on_screen(app), before)
+    app.png.click()
+    assert saved(app)[1] == "image/png"
+    app.goal.category.value = "5"
+    assert (app.run.target, app.status._kind) == ("5", "idle")
+
+
+def test_what_is_chosen_while_the_model_loads_is_what_is_painted(digits, make_app):
+    gate = threading.Event()
+    app = make_app(lambda: gate.wait(LONG) and digits, sync=False, autostart=True)
+    app.goal.category.value = "7"
+    app.presets["yosinski_3"].click()
+    app.form.controls["decay"].widget.value = 0.1
+    gate.set()
+    assert app.wait(LONG)
+    assert app.run.target == "7"
+    assert app.run.result.provenance.knobs["step_size"] == PRESETS["yosinski_3"].knobs["step_size"]
+    assert app.run.result.provenance.knobs["decay"] == 0.1
+
+
+# -- what a browser may send ----------------------------------------------------------------------------------------
+
+HOSTILE = [1e300, -1e300, 10**12, -5, 0.5, 3, None, "nonsense", "", [], {}, True, float("nan"), float("inf"), "photo"]
+
+
+@pytest.mark.parametrize("name", sorted(KNOBS))
+def test_no_message_leaves_the_domain_of_a_knob(app, name):
+    form = app.form if name in LIVE else app.fixed
+    widget = form.controls[name].widget
+    if name == "iterations":
+        browser(widget, value=2)
+    for value in HOSTILE:
+        for state in (
+            {"value": value},
+            {"max": value, "value": value},
+            {"min": value},
+            {"index": value},
+            {"step": value},
+            {"_options_labels": value},
+        ):
+            if name == "iterations" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                continue  # two thousand steps are allowed, and take a while
+            browser(widget, **state)
+            assert in_domain(app)
+    app.presets["calm"].click()
+    app.start.click()
+    assert app.run.result is not None
+    assert app.status._kind == "idle", app.status.line.value
+
+
+def test_a_number_beyond_all_bounds_is_moved_into_them(app):
+    for name, control in app.form.controls.items():
+        if not isinstance(control.widget, (w.IntSlider, w.FloatSlider)):
+            continue
+        browser(control.widget, max=10**9, value=10**9)
+        assert control.value == KNOBS[name].domain.high
+        assert app.knobs[name] == KNOBS[name].domain.high
+        app.step.click()
+        assert app.run.result.state.knobs[name] == KNOBS[name].domain.high
+    assert app.status._kind == "idle"
+
+
+def test_labels_of_a_model_are_escaped(make_app):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    model = Model(net, size=8, labels=["<script>alert(1)</script>", "b"], name="<script>alert(2)</script>")
+    app = make_app(model, target="<script>alert(1)</script>", autostart=True)
+    app.snap.click()
+    app.png.click()
+    for place in (app.model_name, app.twin, app.curve, app.status.line, app.snapshots.box, app.saved):
+        assert "<script>" not in place.value
+    assert "&lt;script&gt;" in app.twin.value
+    assert "&lt;script&gt;" in app.snapshots.box.value
+
+
+# -- taking it along ------------------------------------------------------------------------------------------------
+
+
+def test_png_is_what_is_on_screen(app):
+    for stretched in (True, False):
+        app.contrast.value = stretched
+        app.step.click()
+        app.png.click()
+        name, kind, content = saved(app)
+        assert (name, kind) == ("3.png", "image/png")
+        picture = Image.open(io.BytesIO(content))
+        assert picture.size == (48, 48)
+        np.testing.assert_array_equal(enlarged(np.asarray(picture)), on_screen(app))
+    image = app.run.result.image
+    np.testing.assert_array_equal(np.asarray(picture), (image * 255 + 0.5).astype(np.uint8))
+    app.form.controls["decay"].widget.value = 0.1
+    app.step.click()
+    app.png.click()
+    words = Image.open(io.BytesIO(saved(app)[2])).text["Description"]
+    assert words == "activation_maximization of digits_gap: 3, step 4; decay 0.1"
+
+
+def test_png_and_snapshot_are_of_the_picture_shown_and_not_of_a_newer_one(app):
+    shown = app._shown
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(shown.image)))
+    app.run._due = float("inf")  # the pictures of further steps are held back
+    assert app.run._advance()
+    assert app.run.result.step == 2
+    assert app._shown is shown
+    app.png.click()
+    app.snap.click()
+    np.testing.assert_array_equal(enlarged(np.asarray(Image.open(io.BytesIO(saved(app)[2])))), on_screen(app))
+    assert "3, step 1" in app.snapshots.box.value
+
+
+def test_contrast_is_only_a_view(app):
+    image = app.run.result.image.copy()
+    strong = on_screen(app).astype(int)
+    app.contrast.value = False
+    plain = on_screen(app).astype(int)
+    assert np.abs(strong - 127.5).mean() > np.abs(plain - 127.5).mean()
+    np.testing.assert_array_equal(app.run.result.image, image)
+    assert app.run.result.step == 1
+
+
+def test_film_holds_the_frames(app):
+    for _ in range(7):
+        app.step.click()
+    app.film.click()
+    name, kind, content = saved(app)
+    assert (name, kind) == ("3.webp", "image/webp")
+    assert "8 frames" in app.saved.value
+    film = Image.open(io.BytesIO(content))
+    assert film.format == "WEBP"
+    assert film.n_frames == 8
+    assert film.info["loop"] == 0
+    for number, frame in enumerate(app.run.frames()):
+        film.seek(number)
+        found = np.asarray(film.convert("RGB")).astype(int)
+        wanted = app._seen(frame / np.float32(255)).astype(int)
+        others = [app._seen(other / np.float32(255)).astype(int) for other in app.run.frames()]
+        errors = [np.abs(found - other).mean() for other in others]
+        assert int(np.argmin(errors)) == number
+        assert np.abs(found - wanted).mean() < 16  # WebP drops detail of color
+
+
+def test_nothing_to_save_yet(make_app):
+    app = make_app()
+    for button in (app.snap, app.png, app.film):
+        app.status.line.value = ""
+        button.click()
+        assert "press Start first" in app.status.line.value
+    assert app.saved.value == ""
+    assert len(app.snapshots) == 0
+
+
+def test_snapshots_compare_runs(app):
+    for seed in range(MOST + 2):
+        app.fixed.controls["seed"].widget.value = seed + 1
+        app.form.controls["decay"].widget.value = 0.01 * seed
+        app.step.click()
+        app.snap.click()
+    assert len(app.snapshots) == MOST
+    figures = list(ElementTree.fromstring(app.snapshots.box.value).iter("figure"))
+    assert figures[-1].get("title") == f"decay {0.01 * (MOST + 1)}, seed {MOST + 2}"
+    assert figures[-1].find("figcaption").text.startswith("3, step 2, ")
+    link = figures[-1].find("a").get("href")
+    picture = Image.open(io.BytesIO(base64.b64decode(link.partition("base64,")[2])))
+    np.testing.assert_array_equal(enlarged(np.asarray(picture)), on_screen(app))
+
+
+# -- words ----------------------------------------------------------------------------------------------------------
+
+
+def test_screen_readers_are_told_at_rest(make_app):
+    app = make_app()
+    roles = []
+    app.twin.observe(lambda change: roles.append((app.run.state, "role='status'" in change["new"])), "value")
+    app.start.click()
+    assert roles[-1] == ("done", True)
+    assert {told for state, told in roles if state == "running"} == {False}
+
+
+def test_curve_has_the_planned_width(app):
+    svg = ElementTree.fromstring(app.curve.value).find("svg")
+    assert svg.get("aria-label").startswith("logit over 1 of 128 steps")
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_close_leaves_no_thread_and_no_widget(digits):
+    before, threads = set(registry._instances), set(threading.enumerate())
+    app = Maximizer(digits, "3")
+    app.stage.show(np.zeros((VIEW, VIEW, 3), np.uint8))
+    app.close()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(5)  # a canceled timer takes a moment
+    assert set(threading.enumerate()) <= threads
+    left = [registry._instances[key] for key in set(registry._instances) - before]
+    assert left == []
+
+
+def test_close_keeps_the_header_of_a_larger_app(digits):
+    nav = w.ToggleButtons(options=("a", "b"))
+    app = Maximizer(digits, "3", nav=nav, sync=True, autostart=False)
+    app.close()
+    assert nav.comm is not None
+    nav.close()

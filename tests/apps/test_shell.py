@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from ipywidgets.widgets import widget as registry
+
+from xaiwidgets.apps.shell import PAGES, App
+from xaiwidgets.model import zoo
+
+LONG = 60.0
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return zoo.load_model("digits_gap")
+
+
+@pytest.fixture
+def make_app(digits):
+    made = []
+
+    def make(model=None):
+        app = App(model or digits)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        app.close()
+
+
+def ended(before):
+    """Return whether all threads that were not there before have ended, or do so at once."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    return set(threading.enumerate()) <= before
+
+
+def shown(app):
+    return [page.layout.display != "none" for page in app.children]
+
+
+def test_the_second_page_is_made_once_when_it_is_first_opened(make_app):
+    app = make_app()
+    assert app.explorer.wait(LONG)
+    assert app.maximizer is None
+    assert app.children == (app.explorer,)
+    app.tabs.value = PAGES[1]
+    first = app.maximizer
+    assert app.children == (app.explorer, first)
+    assert shown(app) == [False, True]
+    app.tabs.value = PAGES[0]
+    assert shown(app) == [True, False]
+    app.tabs.value = PAGES[1]
+    assert app.maximizer is first
+    assert shown(app) == [False, True]
+
+
+def test_both_pages_use_one_model(make_app):
+    app = make_app()
+    assert app.explorer.wait(LONG)
+    app.tabs.value = PAGES[1]
+    assert app.maximizer.run.model is app.explorer.studio.model
+    assert app.maximizer.wait(LONG)
+    assert app.maximizer.run.state == "done"
+
+
+def test_weights_are_loaded_once_even_when_the_tab_is_opened_before_they_are_there(make_app, digits, monkeypatch):
+    gate, calls = threading.Event(), []
+
+    def load(name, **options):
+        calls.append(name)
+        assert gate.wait(LONG)
+        return digits
+
+    monkeypatch.setattr(zoo, "load_model", load)
+    app = make_app("digits_gap")
+    app.tabs.value = PAGES[1]
+    assert app.maximizer.run.model is None
+    app.tabs.value = PAGES[0]
+    app.tabs.value = PAGES[1]
+    app.maximizer.run.go_on()
+    gate.set()
+    assert app.maximizer.wait(LONG)
+    assert calls == ["digits_gap"]
+    assert app.maximizer.run.model is app.explorer.studio.model
+    assert app.maximizer.run.state == "done"
+    assert app.explorer.studio.frame is not None
+
+
+def test_a_model_that_cannot_be_loaded_is_said_on_both_pages(make_app):
+    app = make_app("no_such_network")
+    app.tabs.value = PAGES[1]
+    assert app.maximizer.wait(LONG)
+    assert "name must be one of efficientnet_lite0" in app.explorer.status.line.value
+    assert "the Explorer&#x27;s status line says why" in app.maximizer.status.line.value
+
+
+def test_leaving_a_page_pauses_its_work(make_app, digits, monkeypatch):
+    app = make_app()
+    assert app.explorer.wait(LONG)
+    app.tabs.value = PAGES[1]
+    run = app.maximizer.run
+    app.tabs.value = PAGES[0]
+    assert run.wait(LONG)
+    assert run.state in ("paused", "done")
+    assert not run.playing
+    step = run.result.step
+
+    busy = threading.Event()
+    app.explorer.studio.on("status", lambda status: busy.set() if status.kind == "busy" and status.progress else None)
+    app.explorer.put(method="rise", samples=8000)
+    assert busy.wait(LONG)
+    app.tabs.value = PAGES[1]
+    assert app.explorer.wait(LONG)
+    assert app.explorer.studio.status.kind == "stopped"
+    assert run.result.step == step  # coming back does not go on by itself
+
+    app.maximizer.pause.click()
+    assert app.maximizer.wait(LONG)
+    assert run.state == "done"
+
+
+def test_close_ends_everything(digits):
+    widgets, threads = set(registry._instances), set(threading.enumerate())
+    app = App(digits)
+    app.tabs.value = PAGES[1]
+    app.tabs.value = PAGES[0]
+    app.close()
+    assert ended(threads)
+    assert [registry._instances[key] for key in set(registry._instances) - widgets] == []
+
+
+def test_close_before_the_second_page_is_made(digits):
+    threads = set(threading.enumerate())
+    App(digits).close()
+    assert ended(threads)

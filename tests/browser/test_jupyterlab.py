@@ -1,0 +1,218 @@
+"""The Explorer in JupyterLab and in Notebook 7, where what a person does arrives on a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import urlsplit
+
+import pytest
+from browser.pages import WATCH, choose, picture, slider, wait_for_change
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+pytestmark = pytest.mark.browser
+
+#: Starting a server, or a kernel with torch, on a busy machine.
+LOADED = 120_000
+SOON = 30_000
+TOKEN = "a-word-for-this-test"
+HOME = Path(__file__).parents[2]
+#: Nothing may be fetched from elsewhere: no news, no extension lists.
+OFFLINE = {
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
+}
+SOURCE = ["import xaiwidgets as xw\n", "\n", "app = xw.Explorer()\n", "app"]
+
+
+def notebook():
+    """Return a notebook with the Explorer in its only cell."""
+    cell = {"cell_type": "code", "id": "app", "metadata": {}, "execution_count": None, "outputs": [], "source": SOURCE}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def answers(url):
+    with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status == 200
+    return False
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Return ``serve(app) -> address``: ``lab`` or ``notebook`` on a folder with one notebook, until the test ends."""
+    started = []
+
+    def make(app):
+        (tmp_path / "root").mkdir()
+        (tmp_path / "root" / "app.ipynb").write_text(json.dumps(notebook()), "utf-8")
+        settings = tmp_path / "settings"
+        settings.mkdir()
+        (settings / "overrides.json").write_text(json.dumps(OFFLINE), "utf-8")
+        port = free_port()
+        options = {
+            "ServerApp.ip": "127.0.0.1",
+            "ServerApp.port": port,
+            "ServerApp.port_retries": 0,
+            "ServerApp.open_browser": False,
+            "ServerApp.root_dir": tmp_path / "root",
+            "ServerApp.allow_root": True,
+            "IdentityProvider.token": TOKEN,
+            "LabServerApp.app_settings_dir": settings,
+            "LabApp.app_settings_dir": settings,
+            "JupyterNotebookApp.app_settings_dir": settings,
+            "LabApp.news_url": None,
+            "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+            "LabApp.extension_manager": "readonly",
+        }
+        places = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+        paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
+        installed = {"site-packages", "dist-packages"} & set(HOME.parts)
+        log = (tmp_path / "log.txt").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", app, *(f"--{name}={value}" for name, value in options.items())],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **places,
+                "HOME": str(tmp_path),
+                "IPYTHONDIR": str(tmp_path / "ipython"),
+                "OMP_NUM_THREADS": "1",
+                **({} if installed else {"PYTHONPATH": os.pathsep.join(paths)}),
+            },
+        )
+        started.append((process, log))
+        url = f"http://127.0.0.1:{port}"
+        end = monotonic() + LOADED / 1000
+        while not answers(f"{url}/api?token={TOKEN}"):
+            if process.poll() is not None or monotonic() > end:
+                pytest.fail(f"jupyter {app} did not start:\n{(tmp_path / 'log.txt').read_text()[-3000:]}")
+            sleep(0.2)
+        return url
+
+    yield make
+    for process, log in started:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(15)
+        log.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Return ``open_page(url) -> Page`` in a fresh profile; after the test, nothing was asked of another host."""
+    contexts, foreign = [], []
+
+    def make(url):
+        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        here = urlsplit(url).netloc
+
+        def note(request):
+            parts = urlsplit(request.url)
+            if parts.scheme not in ("data", "blob", "about") and parts.netloc != here:
+                foreign.append(request.url)
+
+        page.on("request", note)
+        page.on("websocket", note)
+        page.goto(url, wait_until="commit")
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert foreign == []
+
+
+def run_all(page):
+    """Choose Run All Cells; a menu that was still being built when it was clicked is tried again."""
+    for attempt in range(4):
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        with contextlib.suppress(PlaywrightTimeout):
+            page.wait_for_function(
+                "/\\[(\\*|1)\\]/.test(document.querySelector('.jp-InputPrompt').innerText)",
+                timeout=10_000 * (attempt + 1),
+            )
+            return
+        page.keyboard.press("Escape")
+    pytest.fail(f"the cell did not run; the page says:\n{page.inner_text('body')[:2000]}")
+
+
+def explained(page):
+    """Wait for the photo and its first explanation."""
+    page.wait_for_selector("canvas.xai-stage", timeout=LOADED)
+    page.wait_for_function(
+        "document.querySelector('.xai-status')?.innerText.startsWith('Grad-CAM for espresso')", timeout=LOADED
+    )
+    page.wait_for_selector(".xai-kind-idle", timeout=LOADED)
+    page.evaluate(WATCH)
+    page.wait_for_function("performance.now() - window.xai.at > 1000", timeout=SOON)
+
+
+def colors(page):
+    """Return how many different values a band of the canvas holds."""
+    return page.evaluate(
+        "() => { const c = document.querySelector('canvas.xai-stage');"
+        " return new Set(c.getContext('2d').getImageData(0, c.height / 2, c.width, 20).data).size }"
+    )
+
+
+def test_explorer_in_jupyterlab(serve, open_page, tmp_path):
+    page = open_page(f"{serve('lab')}/lab/tree/app.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=LOADED)
+    run_all(page)
+    explained(page)
+    assert colors(page) > 50
+
+    before = picture(page)
+    choose(page, "Saliency")
+    page.wait_for_function("document.querySelector('.xai-status').innerText.startsWith('Saliency for espresso')")
+    wait_for_change(page, before)
+    page.wait_for_function("performance.now() - window.xai.at > 1000", timeout=SOON)
+
+    before = picture(page)
+    slider(page, "Opacity").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    wait_for_change(page, before)
+
+    app = page.locator(".xai-app").bounding_box()
+    cell = page.locator(".jp-OutputArea-output").first.bounding_box()
+    assert app["width"] <= cell["width"] + 1
+    assert page.locator(".xai-error").count() == 0
+    assert page.locator(".jp-OutputArea-output pre").count() == 0  # no traceback
+    page.screenshot(path=tmp_path / "lab.png")
+
+
+def test_explorer_in_notebook_7(serve, open_page, tmp_path):
+    page = open_page(f"{serve('notebook')}/notebooks/app.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-NotebookKernelStatus", state="attached", timeout=LOADED)
+    run_all(page)
+    explained(page)
+    assert colors(page) > 50
+    page.screenshot(path=tmp_path / "notebook.png")

@@ -1,0 +1,239 @@
+"""The Maximizer as a person uses it, through Voila in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+
+import numpy as np
+import pytest
+from browser.pages import WATCH, choose, link_bytes, picture, slider, wait_for_change
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+#: Loading torch and the model on a busy machine.
+LOADED = 120_000
+SOON = 30_000
+STEP = "(document.querySelector('.xai-status')?.innerText.match(/step (\\d+)/) || [0, 0])[1]"
+OVERFLOW = """() => {
+  const e = document.querySelector('#rendered_cells');
+  return [e.scrollHeight - e.clientHeight, e.scrollWidth - e.clientWidth];
+}"""
+
+
+@pytest.fixture(scope="module")
+def shared(open_shared):
+    """One Maximizer for most tests of this file."""
+    page = open_shared("maximize")
+    page.wait_for_function(f"{STEP} >= 2", timeout=LOADED)
+    page.evaluate(WATCH)
+    return page
+
+
+@pytest.fixture
+def maximizer(shared):
+    """A run for espresso in its first steps, long enough not to end during a test."""
+    shared.set_viewport_size({"width": 1440, "height": 900})
+    if shared.get_by_role("button", name="Channel of a layer").get_attribute("class").find("mod-active") >= 0:
+        choose(shared, "Class")
+    field = shared.get_by_label("Class", exact=True)
+    if field.input_value() != "espresso":
+        field.fill("espresso")
+        field.press("Enter")
+    choose(shared, "Calm")
+    choose(shared, "Reset")
+    says(shared, "Paused: espresso, step 1")
+    choose(shared, "Resume")
+    shared.wait_for_function(f"{STEP} >= 2", timeout=SOON)
+    return shared
+
+
+def says(page, words):
+    page.wait_for_function(
+        "words => document.querySelector('.xai-status').innerText.startsWith(words)", arg=words, timeout=SOON
+    )
+
+
+def step(page):
+    return int(page.evaluate(STEP))
+
+
+def pause(page):
+    """Press Pause and wait until the kernel says that it rests, and the exact picture has come."""
+    choose(page, "Pause")
+    says(page, "Paused:")
+    page.wait_for_function("performance.now() - window.xai.at > 1200", timeout=SOON)
+
+
+def test_it_paints_by_itself_and_asks_nothing_of_another_host(shared, assert_offline, assert_quiet):
+    page = shared
+    for _ in range(3):
+        before = picture(page)
+        wait_for_change(page, before)
+    assert "espresso: logit" in page.locator(".xai-twin").inner_text()
+    colors = page.evaluate(
+        "() => { const c = document.querySelector('canvas.xai-stage');"
+        " return new Set(c.getContext('2d').getImageData(0, 300, c.width, 40).data).size }"
+    )
+    assert colors > 50
+    assert_offline(page)
+    assert_quiet(page)
+
+
+def test_frames_a_second(maximizer, record_property):
+    """Print how many different pictures a second are seen; 10 to 15 on an idle machine."""
+    before, start = step(maximizer), time.monotonic()
+    first = maximizer.evaluate("[window.xai.changes, performance.now()]")
+    maximizer.wait_for_function(f"performance.now() > {first[1] + 3000}", timeout=SOON)
+    last = maximizer.evaluate("[window.xai.changes, performance.now()]")
+    assert "Maximizing" in maximizer.locator(".xai-status").inner_text()
+    steps = (step(maximizer) - before) / (time.monotonic() - start)
+    rate = (last[0] - first[0]) / (last[1] - first[1]) * 1000
+    record_property("frames_a_second", rate)
+    print(f"\nframes a second: {rate:.1f}; steps a second: {steps:.1f}")
+    assert rate >= min(5, 0.8 * steps)  # every step is seen where the machine makes no more of them
+    assert rate >= 2
+
+
+def test_a_regularizer_moved_while_it_runs_leaves_a_tick_on_the_curve(maximizer):
+    titles = maximizer.locator(".xai-lower svg line title")
+    assert titles.count() == 0
+    slider(maximizer, "Blur width (pixels)").focus()
+    maximizer.keyboard.press("ArrowRight")
+    maximizer.wait_for_function("document.querySelectorAll('.xai-lower svg line title').length === 1", timeout=SOON)
+    assert titles.text_content() == "blur_width: 1.5 → 1.6"
+    before = picture(maximizer)
+    wait_for_change(maximizer, before)  # and it goes on
+    assert maximizer.get_by_role("button", name="Calm").get_attribute("class").find("xai-on") < 0
+
+
+def test_pause_stops_and_resume_goes_on(maximizer):
+    choose(maximizer, "Pause")
+    pressed = maximizer.evaluate("performance.now()")
+    says(maximizer, "Paused:")
+    resting = maximizer.evaluate("performance.now()") - pressed
+    at = step(maximizer)
+    # the exact picture comes 0.4 s after the last one, and is the same one without JPEG's errors
+    maximizer.wait_for_function("performance.now() - window.xai.at > 1200", timeout=SOON)
+    last = maximizer.evaluate("window.xai.at") - pressed
+    print(f"\npause: at rest after {resting:.0f} ms, exact picture after {last:.0f} ms")
+    assert step(maximizer) == at
+    still = picture(maximizer)
+    maximizer.wait_for_function(f"performance.now() > {pressed + 3000}", timeout=SOON)
+    assert picture(maximizer) == still
+    assert resting < 1000
+    choose(maximizer, "Resume")
+    maximizer.wait_for_function(f"{STEP} >= {at + 2}", timeout=SOON)
+    wait_for_change(maximizer, still)
+
+
+def test_a_step_is_one_step(maximizer):
+    pause(maximizer)
+    for _ in range(2):
+        at, before = step(maximizer), picture(maximizer)
+        choose(maximizer, "Step")
+        says(maximizer, f"Paused: espresso, step {at + 1}")
+        wait_for_change(maximizer, before)
+        maximizer.wait_for_function("performance.now() - window.xai.at > 1200", timeout=SOON)
+        assert step(maximizer) == at + 1
+
+
+def test_reset_goes_back_to_the_start_picture(maximizer):
+    pause(maximizer)
+    before = picture(maximizer)
+    choose(maximizer, "Reset")
+    says(maximizer, "Paused: espresso, step 1")
+    wait_for_change(maximizer, before)
+    assert "over 1 of 128 steps" in maximizer.locator(".xai-lower svg").get_attribute("aria-label")
+
+
+def test_searching_another_class_paints_that_one(maximizer):
+    field = maximizer.get_by_label("Class", exact=True)
+    field.fill("golden retriever")
+    field.press("Enter")
+    says(maximizer, "Maximizing golden retriever")
+    at = step(maximizer)
+    maximizer.wait_for_function(f"{STEP} >= {at + 2}", timeout=SOON)
+    assert "golden retriever: logit" in maximizer.locator(".xai-twin").inner_text()
+    field.fill("no such thing")
+    field.press("Enter")
+    maximizer.wait_for_selector(".xai-error", timeout=SOON)
+    assert "no such thing" in maximizer.locator(".xai-error").inner_text()
+    before = picture(maximizer)
+    field.fill("espresso")
+    field.press("Enter")
+    says(maximizer, "Maximizing espresso")
+    wait_for_change(maximizer, before)
+
+
+def test_a_channel_of_a_layer(maximizer):
+    choose(maximizer, "Channel of a layer")
+    maximizer.wait_for_function(
+        "document.querySelector('.xai-status').innerText.match(/^Maximizing .* channel 0, step/)", timeout=SOON
+    )
+    channel = maximizer.get_by_label("Channel", exact=True)
+    channel.fill("3")
+    channel.press("Enter")
+    maximizer.wait_for_function(
+        "document.querySelector('.xai-status').innerText.match(/^Maximizing .* channel 3, step/)", timeout=SOON
+    )
+    assert ": activation" in maximizer.locator(".xai-twin").inner_text()
+    before = picture(maximizer)
+    wait_for_change(maximizer, before)
+
+
+def test_snapshots_png_and_film(maximizer):
+    maximizer.wait_for_function(f"{STEP} >= 8", timeout=SOON)
+    pause(maximizer)
+    at, count = step(maximizer), maximizer.locator("figure").count()
+    choose(maximizer, "Snapshot")
+    maximizer.wait_for_function(f"document.querySelectorAll('figure').length === {count + 1}", timeout=SOON)
+    assert f"espresso, step {at}, " in maximizer.locator("figure figcaption").last.inner_text()
+
+    choose(maximizer, "Save PNG")
+    maximizer.wait_for_selector("a.xai-save[href^='data:image/png']", timeout=SOON)
+    png = Image.open(io.BytesIO(link_bytes(maximizer)))
+    assert (png.format, png.size) == ("PNG", (224, 224))
+    data = maximizer.evaluate("document.querySelector('canvas.xai-stage').toDataURL('image/png')")
+    seen = Image.open(io.BytesIO(base64.b64decode(data.partition("base64,")[2]))).convert("RGB")
+    shown = png.resize(seen.size, Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.asarray(seen), np.asarray(shown))  # at rest the canvas is exact
+
+    choose(maximizer, "Save film")
+    maximizer.wait_for_selector("a.xai-save[href^='data:image/webp']", timeout=SOON)
+    film = Image.open(io.BytesIO(link_bytes(maximizer)))
+    assert (film.format, film.size) == ("WEBP", (224, 224))
+    assert film.is_animated
+    assert film.n_frames == at
+    assert f"{at} frames" in maximizer.locator("a.xai-save").inner_text()
+    assert maximizer.evaluate(OVERFLOW) == [0, 0]
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_room(maximizer, width):
+    maximizer.set_viewport_size({"width": width, "height": 900})
+    box = maximizer.locator("canvas.xai-stage").bounding_box()
+    down, across = maximizer.evaluate(OVERFLOW)
+    assert across == 0
+    if width == 1440:
+        assert down == 0
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert box["width"] == pytest.approx(box["height"], abs=1)  # never distorted
+    assert box["width"] >= min(width - 40, 560)
+    before = picture(maximizer)
+    wait_for_change(maximizer, before)
+    for name in ("Start", "Pause", "Step", "Reset", "Snapshot", "Save PNG", "Save film"):
+        button = maximizer.get_by_role("button", name=name, exact=True).first
+        button.scroll_into_view_if_needed()
+        place = button.bounding_box()
+        assert place["x"] >= 0
+        assert place["x"] + place["width"] <= width
+        assert place["height"] >= 24
+
+
+def test_nothing_was_asked_of_another_host(shared, assert_offline, assert_quiet):
+    assert_offline(shared)
+    assert_quiet(shared)

@@ -1,0 +1,57 @@
+"""What the whole suite shares: how it is spread over processes, and that browser tests cannot go missing unseen."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+# Two processes with two threads each would wait for one another; benchmarks want all cores.
+if "benchmark" not in " ".join(sys.argv):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+DEFAULT_MARKERS = "not benchmark"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite, one where some files or markers are asked for: those are wanted in order."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS and config.option.markexpr == DEFAULT_MARKERS
+    return min(2, os.cpu_count() or 1) if whole else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests share servers and measure times: they all run in one process, one after the other."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+class BrowserCount:
+    """Counts the browser tests that ran, in the process that gets all reports."""
+
+    def __init__(self) -> None:
+        self.ran = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.ran += report.when == "call" and not report.skipped and "browser" in report.keywords
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.missing(session.config):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        if self.missing(config):
+            terminalreporter.write_line("FAILED: no browser test ran, and CI=true asks for them.", red=True)
+
+    def missing(self, config: pytest.Config) -> bool:
+        """Return whether browser tests were owed and none ran."""
+        return os.environ.get("CI") == "true" and not config.option.collectonly and not self.ran
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count in the controller only: a worker sees its own share."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(BrowserCount(), "browser-count")

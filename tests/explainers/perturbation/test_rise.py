@@ -1,0 +1,158 @@
+"""RISE: the authors' formula on the same masks, and its closed forms."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xaiwidgets import Rise, Target
+from xaiwidgets.engine import masks
+from xaiwidgets.engine.baselines import baseline
+from xaiwidgets.errors import InvalidKnob
+
+
+def drawn(method, size):
+    made = masks.RandomMasks(size, method.samples, method.cells, method.keep, method.seed)
+    return made.draw(range(method.samples)).double()
+
+
+def weights_of(score, method, image, cover):
+    kept = drawn(method, tuple(image.shape[-2:])).to(image)
+    with torch.no_grad():
+        return kept.double(), score(image * kept + cover * (1 - kept)).double()
+
+
+@pytest.mark.parametrize("style", ["functional", "reused"])
+@pytest.mark.parametrize("normalize", ["share", "coverage"])
+@pytest.mark.parametrize("output", ["probability", "logit", "log_probability"])
+def test_is_the_authors_formula(output, normalize, style, net, wrap, picture, run, close):
+    """S = 1/(N·p) Σ f(x ⊙ M) M, eq. 6; the mean-colored cover is zero in input space, as in the paper."""
+    module = net(style)
+    model = wrap(module)
+    image = picture(model)
+    method = Rise(samples=90, cells=4, keep=0.35, normalize=normalize, output=output, seed=3)
+    outputs = {
+        "probability": lambda z: z.softmax(1),
+        "logit": lambda z: z,
+        "log_probability": lambda z: z.log_softmax(1),
+    }[output]
+    kept, weights = weights_of(lambda x: outputs(module(x))[:, 2], method, image, torch.zeros_like(image))
+    total = (weights[:, None, None, None] * kept).sum(dim=0)
+    wanted = total / (90 * 0.35) if normalize == "share" else total / kept.sum(dim=0)
+    result = run(method, model, image, 2)
+    close(result.values, wanted, 1e-5)
+    assert result.unit == output.replace("_", " ")
+    assert result.signed == (output != "probability")
+    if normalize == "share":
+        error = (weights[:, None, None, None] * kept).std(dim=0, unbiased=False) / 90**0.5 / 0.35
+        close(result.details["standard_error"], error, 1e-5)
+
+
+@pytest.mark.parametrize("fill", ["mean", "black", "gray", "white", "blur", "border"])
+def test_every_fill(fill, net, wrap, picture, run, close):
+    module = net()
+    model = wrap(module)
+    image = picture(model)
+    method = Rise(samples=20, fill=fill)
+    cover = baseline(model, image, fill)
+    kept, weights = weights_of(lambda x: module(x).softmax(1)[:, 1], method, image, cover)
+    close(run(method, model, image, 1).values, (weights[:, None, None, None] * kept).sum(dim=0) / 10, 1e-5)
+
+
+@pytest.mark.parametrize("which", ["lite0", "digits_vgg"])
+def test_on_trained_networks(which, request, run, close):
+    model, image, target = request.getfixturevalue(which)
+    method = Rise(samples=12)
+    kept, weights = weights_of(lambda x: model.module(x).softmax(1)[:, target], method, image, torch.zeros(()))
+    wanted = (weights[:, None, None, None] * kept).sum(dim=0) / 6
+    close(run(method, model, image, target).values, wanted, 1e-4)
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return 0 * x.sum(dim=(1, 2, 3))[:, None] + x.new_tensor([3.0, 1.0])
+
+
+def test_a_constant_score_gives_the_share_of_the_masks(wrap, picture, run, close):
+    model = wrap(Constant())
+    image = picture(model)
+    method = Rise(samples=50, output="logit")
+    close(run(method, model, image).values, 3 * drawn(method, (12, 14)).sum(dim=0) / 25)
+    covered = run(Rise(samples=50, output="logit", normalize="coverage"), model, image).values
+    np.testing.assert_allclose(covered, 3, rtol=1e-6)
+
+
+class AllGrids:
+    """All 512 masks of 3 × 3 cells, unshifted, enlarged to the nearest cell."""
+
+    def __init__(self, size, count, cells, keep, seed):
+        grids = torch.tensor(list(itertools.product((0.0, 1.0), repeat=9))).reshape(512, 1, 3, 3)
+        self.masks = grids.repeat_interleave(size[0] // 3, 2).repeat_interleave(size[1] // 3, 3)
+
+    def draw(self, numbers):
+        return self.masks[numbers.start : numbers.stop]
+
+
+class Shuffled(AllGrids):
+    def __init__(self, *what):
+        super().__init__(*what)
+        self.masks = self.masks[torch.randperm(512, generator=torch.Generator().manual_seed(0))]
+
+
+def test_all_masks_of_a_linear_net_give_the_closed_form(linear, wrap, picture, run, close, monkeypatch):
+    module, weights = linear(6, 9)
+    model = wrap(module, (6, 9))
+    image = picture(model)
+    monkeypatch.setattr(masks, "RandomMasks", AllGrids)
+    result = run(Rise(samples=512, cells=3, output="logit"), model, image, 3)
+    share = (image[0] * weights[3]).sum(dim=0)
+    cells = share.reshape(3, 2, 3, 3).sum(dim=(1, 3)).repeat_interleave(2, 0).repeat_interleave(3, 1)
+    wanted = module[1].bias[3] + share.sum() / 2 + cells / 2
+    close(result.values, wanted[None], 1e-6)
+    monkeypatch.setattr(masks, "RandomMasks", Shuffled)
+    close(run(Rise(samples=512, cells=3, output="logit"), model, image, 3).values, result.values, 1e-6)
+
+
+def test_more_samples_of_a_seed_go_on_with_its_prefix(net, wrap, picture):
+    """Any prefix is the mean over the masks so far."""
+    module = net()
+    model = wrap(module)
+    image = picture(model)
+    model.remember(("batch size", False), lambda: 8)
+    method = Rise(samples=40)
+    kept, weights = weights_of(lambda x: module(x).softmax(1)[:, 0], method, image, torch.zeros_like(image))
+    for number, result in enumerate(method.steps(model, image, model.target(0)), 1):
+        done = 8 * number
+        wanted = (weights[:done, None, None, None] * kept[:done]).sum(dim=0) / done / 0.5
+        np.testing.assert_allclose(result.values, wanted, rtol=1e-5)
+        assert result.progress == done / 40
+
+
+def test_differences_and_hidden_units_are_signed(net, wrap, picture, run, close):
+    module = net()
+    model = wrap(module)
+    image = picture(model)
+    method = Rise(samples=30)
+    found = run(method, model, image, Target.difference(1, 2))
+    kept, weights = weights_of(
+        lambda x: (p := module(x).softmax(1))[:, 1] - p[:, 2], method, image, torch.zeros_like(image)
+    )
+    close(found.values, (weights[:, None, None, None] * kept).sum(dim=0) / 15, 1e-5)
+    assert found.signed
+    hidden = run(method, model, image, Target.hidden("one", 2))
+    kept, weights = weights_of(lambda x: module.one(x)[:, 2].mean(dim=(1, 2)), method, image, torch.zeros_like(image))
+    close(hidden.values, (weights[:, None, None, None] * kept).sum(dim=0) / 15, 1e-5)
+    assert hidden.signed
+    assert hidden.unit == "activation"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("samples", 9), ("cells", 1), ("keep", 1.0), ("fill", "noise"), ("output", "x"), ("seed", -1)]
+)
+def test_bad_knobs_are_named(name, value):
+    with pytest.raises(InvalidKnob, match=rf"^{name} must be"):
+        Rise(**{name: value})

@@ -1,0 +1,79 @@
+"""Captures: one pass serves every layer, and nobody gets another question's answer."""
+
+from __future__ import annotations
+
+import nets
+import pytest
+import torch
+
+from xaiwidgets.model.captures import KEPT, Captures
+from xaiwidgets.model.meter import CURRENT, Meter
+from xaiwidgets.model.model import Model
+
+
+@pytest.fixture
+def meter():
+    token = CURRENT.set(Meter())
+    yield CURRENT.get()
+    CURRENT.reset(token)
+
+
+@pytest.fixture
+def model():
+    return Model(nets.f3(), size=nets.SIZE)
+
+
+def test_one_pass_serves_all_stages_and_equals_single_ones(model, meter):
+    captures, x, target = Captures(), nets.images(), model.target(1)
+    found = {s.name: captures.pair(model, x, target, s.name) for s in model.stages}
+    assert meter.passes == (1, 1)
+    for name, ((activation, gradient), score) in found.items():
+        alone = model.gradient(x, target, layers=[name], wrt_input=False)
+        torch.testing.assert_close(activation, alone.layers[name][0], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(gradient, alone.layers[name][1], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(score, alone.score)
+
+
+def test_a_layer_that_is_no_stage_costs_one_more_pass(model, meter):
+    captures, x, target = Captures(), nets.images(), model.target(1)
+    captures.pair(model, x, target, "bn3")
+    captures.pair(model, x, target, "conv1")
+    assert meter.passes == (2, 2)
+    captures.pair(model, x, target, "conv1")
+    captures.pair(model, x, target, "relu")
+    assert meter.passes == (2, 2)
+
+
+def test_another_picture_target_or_weights_is_another_question(model, meter):
+    captures, x = Captures(), nets.images()
+    one = captures.pair(model, x, model.target(1), "bn3")
+    assert not torch.equal(captures.pair(model, x, model.target(2), "bn3")[0][1], one[0][1])
+    assert not torch.equal(captures.pair(model, x + 1, model.target(1), "bn3")[0][0], one[0][0])
+    with torch.no_grad():
+        model.module.conv1.weight.mul_(2)
+    assert not torch.equal(captures.pair(model, x, model.target(1), "bn3")[0][0], one[0][0])
+    assert meter.passes == (4, 4)
+
+
+def test_only_the_last_few_are_kept(model, meter):
+    captures, x = Captures(), nets.images()
+    for index in range(KEPT):
+        captures.pair(model, x, model.target(index), "bn3")
+    captures.pair(model, x, model.target(0), "conv1")  # used again, so that it is not the oldest
+    captures.pair(model, x, model.target(KEPT), "bn3")
+    spent = meter.forward
+    assert spent == KEPT + 2
+    captures.pair(model, x, model.target(0), "bn3")
+    assert meter.forward == spent
+    captures.pair(model, x, model.target(1), "bn3")
+    assert meter.forward == spent + 1
+
+
+def test_a_sharing_view_has_captures_of_its_own(model):
+    view = model.sharing()
+    assert model.captures is None
+    assert isinstance(view.captures, Captures)
+    changed = view.with_weights(lambda name, value: value)
+    assert isinstance(changed.captures, Captures)
+    assert changed.captures is not view.captures
+    assert model.with_weights({}).captures is None

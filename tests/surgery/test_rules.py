@@ -1,0 +1,82 @@
+"""The rules against the review's figure 4 and against autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+from xaiwidgets.surgery.mode import SurgeryMode
+from xaiwidgets.surgery.recipes import DECONV, GUIDED, recipe
+from xaiwidgets.surgery.rules import RULES
+
+INPUT = [[-1, 2, -3], [-5, -4, 6], [9, 8, -7]]
+UPSTREAM = [[-5, 3, 8], [7, -6, -4], [-2, 1, 9]]
+PLAIN = recipe("plain", dict.fromkeys(("relu", "relu6", "leaky_relu", "prelu", "elu"), "plain"))
+
+
+def through(call, made, values, upstream):
+    leaf = values.clone().requires_grad_()
+    with SurgeryMode(made, lambda: "") as mode:
+        output = call(leaf * 1)
+    (gradient,) = torch.autograd.grad(output, leaf, upstream)
+    return gradient, output.detach(), mode.coverage
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("made", "wanted"),
+    [
+        (PLAIN, [[0, 3, 0], [0, 0, -4], [-2, 1, 0]]),
+        (DECONV, [[0, 3, 8], [7, 0, 0], [0, 1, 9]]),
+        (GUIDED, [[0, 3, 0], [0, 0, 0], [0, 1, 0]]),
+    ],
+)
+@pytest.mark.parametrize("call", [F.relu, torch.relu_, lambda x: x.clamp(min=0), lambda x: F.threshold(x, 0, 0, True)])
+def test_figure_4_of_the_review(dtype, made, wanted, call):
+    gradient, _, coverage = through(call, made, torch.tensor(INPUT, dtype=dtype), torch.tensor(UPSTREAM, dtype=dtype))
+    assert gradient.tolist() == wanted
+    assert coverage.ruled == {"relu": 1}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        F.relu6, lambda x: F.relu6(x, inplace=True), lambda x: x.clamp_(0, 6), lambda x: F.hardtanh(x, 0, 2.5),
+        lambda x: F.leaky_relu(x, 0.3), lambda x: F.leaky_relu_(x, 0.3), lambda x: F.leaky_relu(x, -0.3),
+        lambda x: F.rrelu(x, 0.1, 0.3), F.elu, lambda x: F.elu(x, 0.7, inplace=True), F.selu,
+        lambda x: F.celu(x, 0.5), lambda x: F.celu_(x, 0.5),  # autograd rounds 1/alpha to float32: take an exact one
+        lambda x: F.prelu(x, torch.tensor([0.2, -0.4, 0.0], dtype=torch.float64)),
+        lambda x: F.prelu(x, torch.tensor([-0.4], dtype=torch.float64)),
+    ],
+)  # fmt: skip
+def test_slopes_equal_those_of_autograd(call):
+    generator = torch.Generator().manual_seed(3)
+    values = 5 * torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=generator)
+    upstream = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=generator)
+    leaf = values.clone().requires_grad_()
+    output = call(leaf * 1)
+    (wanted,) = torch.autograd.grad(output, leaf, upstream)
+    plain, same, _ = through(call, PLAIN, values, upstream)
+    assert torch.equal(same, output)
+    assert torch.allclose(plain, wanted, rtol=1e-12, atol=1e-14)
+    guided, _, _ = through(call, GUIDED, values, upstream)
+    assert torch.allclose(guided, torch.where(upstream > 0, wanted, 0.0), rtol=1e-12, atol=1e-14)
+    deconv, _, _ = through(call, DECONV, values, upstream)
+    assert torch.equal(deconv, upstream.clamp(min=0))
+
+
+def test_relu6_gate_is_closed_at_both_bounds():
+    values = torch.tensor([-1.0, 0.0, 3.0, 6.0, 7.0])
+    gradient, _, _ = through(F.relu6, GUIDED, values, torch.ones(5))
+    assert gradient.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_a_clamp_whose_result_is_overwritten_keeps_its_gate():
+    values = torch.tensor([-1.0, 3.0, 7.0])
+    gradient, _, _ = through(lambda x: x.clamp_(0, 6).mul_(-2), GUIDED, values, torch.tensor([-1.0, -1.0, -1.0]))
+    assert gradient.tolist() == [0, 2, 0]
+
+
+def test_guided_and_deconv_are_registered():
+    assert {"plain", "guided", "deconv"} <= set(RULES)

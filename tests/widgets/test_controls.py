@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import ipywidgets as w
+import pytest
+
+from xaiwidgets.core.cards import cards
+from xaiwidgets.core.knobs import Choice, Domain, Flag, Knob, LayerName, MethodName, Range, knobs_of
+from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.render.look import Look
+from xaiwidgets.widgets.controls import WIDEST_SLIDER, Control, Form
+
+EVERY = [(made.id, knob) for made in cards() for knob in made.knobs] + [("look", knob) for knob in knobs_of(Look)]
+RANGES = [(owner, knob) for owner, knob in EVERY if isinstance(knob.domain, Range)]
+CHOICES = [(owner, knob) for owner, knob in EVERY if isinstance(knob.domain, (Choice, MethodName, LayerName))]
+
+
+def names(found):
+    return [f"{owner}.{knob.name}" for owner, knob in found]
+
+
+class Calls(list):
+    def __call__(self, *values):
+        self.append(values[0] if len(values) == 1 else values)
+
+
+@pytest.fixture
+def calls():
+    return Calls()
+
+
+@pytest.mark.parametrize(("owner", "knob"), EVERY, ids=names(EVERY))
+def test_every_knob_has_a_labelled_control_that_shows_its_default(owner, knob, calls):
+    control = Control(knob, calls, layers=("a", "b"))
+    assert control.widget.description in (knob.label, f"{knob.label} ({knob.unit})")
+    assert knob.help
+    assert control.widget.tooltip.startswith(knob.help)
+    assert knob.unit in control.widget.tooltip
+    assert control.value == knob.default
+    assert knob.domain.check(knob.name, control.value) == control.value
+    assert calls == []
+
+
+@pytest.mark.parametrize(("owner", "knob"), RANGES, ids=names(RANGES))
+def test_a_number_moves_to_both_ends(owner, knob, calls, send):
+    control = Control(knob, calls)
+    low, high = knob.domain.low, knob.domain.high
+    for number, end in enumerate((high, low, high, low)):
+        if isinstance(control.widget, w.SelectionSlider):
+            values = [value for _, value in control.widget.options]
+            assert values == sorted(values)
+            send(control.widget, index=values.index(end))
+        else:
+            send(control.widget, value=end)
+        assert control.value == end
+        assert type(control.value) is type(knob.domain.check(knob.name, end))
+        assert len(calls) == number + (knob.default != high)
+        assert calls[-1:] in ([], [end])
+
+
+@pytest.mark.parametrize(("owner", "knob"), RANGES, ids=names(RANGES))
+@pytest.mark.parametrize("hostile", [10**9, -(10**9), 1e300, math.nan, math.inf, -math.inf, 0, -0.5, 10**30])
+def test_bounds_sent_by_a_browser_never_count(owner, knob, hostile, calls, send):
+    control = Control(knob, calls)
+    for state in (
+        {"index": hostile},
+        {"_options_labels": ["9"] * 99, "index": 90},
+        {"max": 1e12, "value": hostile},
+        {"min": -1e12, "value": hostile},
+        {"max": 10**12, "min": -(10**12), "value": hostile},
+        {"step": hostile},
+        {"value": hostile},
+        {"base": 10.0, "value": hostile},
+    ):
+        send(control.widget, **state)
+        assert knob.domain.check(knob.name, control.value) == control.value
+    for value in calls:
+        assert knob.domain.check(knob.name, value) == value
+
+
+@pytest.mark.parametrize(("owner", "knob"), CHOICES, ids=names(CHOICES))
+def test_every_option_can_be_chosen_and_no_other(owner, knob, calls, send):
+    control = Control(knob, calls, layers=("a", "b"))
+    for number in range(len(control.widget.options)):
+        send(control.widget, index=number)
+        assert control.value == control.widget.options[number][1]
+        assert knob.domain.check(knob.name, control.value) == control.value
+    shown = control.value
+    for index in (len(control.widget.options), -1, 10**9, "1", 1.5, [0]):
+        send(control.widget, index=index)
+        assert control.value == shown
+    send(control.widget, index=None)
+    assert knob.domain.check(knob.name, control.value) == knob.default
+    assert all(knob.domain.check(knob.name, value) == value for value in calls)
+
+
+def test_a_browser_that_invents_options_gets_none_of_them(calls, send):
+    control = Control(Knob("k", "a", Choice(("a", "b")), "K", "h"), calls)
+    for state in ({"_options_labels": ["x"] * 9, "index": 8}, {"_options_labels": [], "index": 0}):
+        send(control.widget, **state)
+        assert control.value in ("a", "b")
+
+
+def test_a_flag(calls, send):
+    control = Control(Knob("k", True, Flag(), "K", "h"), calls)
+    send(control.widget, value=False)
+    assert calls == [False]
+    for wrong in ("yes", 2, None, []):
+        send(control.widget, value=wrong)
+    assert calls == [False]
+    assert control.value is False
+
+
+@pytest.mark.parametrize(("owner", "knob"), EVERY, ids=names(EVERY))
+def test_set_shows_a_value_and_does_not_call_back(owner, knob, calls):
+    control = Control(knob, calls, layers=("a", "b"))
+    values = [c for _, c in control.widget.options] if hasattr(control.widget, "options") else None
+    for value in values or knob.domain.samples(knob.default):
+        control.set(value)
+        assert control.value == (pytest.approx(value) if isinstance(value, float) else value)
+    assert calls == []
+
+
+def test_a_value_between_those_of_a_slider_is_shown_too(calls):
+    control = Control(Knob("k", 16.0, Range(0.1, 1000.0, log=True), "K", "h"), calls)
+    for value in (17.3, 0.11, 999.5, 16.0):
+        control.set(value)
+        assert control.value == control.widget.value == value
+    assert calls == []
+
+
+def test_the_same_number_sent_back_is_nobody_s_choice(calls, send):
+    control = Control(Knob("k", 0.6, Range(0.0, 1.0, 0.01), "K", "h"), calls)
+    send(control.widget, value=0.6000000001)
+    assert calls == []
+    send(control.widget, value=0.61)
+    control.set(0.3)
+    send(control.widget, value=0.61)
+    assert calls == [0.61, 0.61]
+
+
+def test_a_knob_whose_domain_is_not_known_is_refused(calls):
+    with pytest.raises(TypeError, match="no control is known for a Domain"):
+        Control(Knob("k", 1, Domain(), "K", "h"), calls)
+
+
+def test_a_wide_span_of_whole_numbers_is_typed(calls):
+    wide = Control(Knob("k", 0, Range(0, WIDEST_SLIDER + 1), "K", "h"), calls)
+    narrow = Control(Knob("k", 0, Range(0, WIDEST_SLIDER), "K", "h"), calls)
+    assert type(wide.widget).__name__ == "BoundedIntText"
+    assert type(narrow.widget).__name__ == "IntSlider"
+
+
+@pytest.mark.parametrize("made", cards(), ids=lambda c: c.id)
+def test_a_form_has_all_knobs_and_says_which_changed(made, calls, send):
+    form = Form(made.knobs, calls, layers=("a",))
+    assert list(form.controls) == [k.name for k in made.knobs]
+    folded = [k for k in made.knobs if k.advanced]
+    assert len(form.box.children) == len(made.knobs) - len(folded) + bool(folded)
+    for knob in made.knobs:
+        widget = form.controls[knob.name].widget
+        if isinstance(knob.domain, Range) and not isinstance(widget, w.SelectionSlider):
+            send(widget, value=knob.domain.high)
+        elif isinstance(knob.domain, Flag):
+            send(widget, value=not knob.default)
+        else:
+            send(widget, index=(widget.index + 1) % len(widget.options))
+        assert calls.pop()[0] == knob.name
+        assert all(name == knob.name for name, _ in calls)
+        calls.clear()
+    form.set({k.name: k.default for k in made.knobs} | {"unknown": 3})
+    assert calls == []
+    for knob in made.knobs:
+        assert form.controls[knob.name].value == knob.default
+
+
+def test_closing_a_form_closes_all_its_widgets(calls):
+    from ipywidgets.widgets.widget import _instances
+
+    before = set(_instances)
+    forms = [Form(made.knobs, calls) for made in cards()]
+    assert set(_instances) > before
+    for form in forms:
+        form.close()
+    assert set(_instances) == before
+
+
+def test_domains_refuse_what_controls_never_give():
+    for (_, knob), value in itertools.product(RANGES, (math.nan, 1e300, "1", None)):
+        with pytest.raises(InvalidKnob):
+            knob.domain.check(knob.name, value)

@@ -1,0 +1,1 @@
+"""Panels put together: one file an app."""

@@ -1,0 +1,1 @@
+"""Knobs, cards and results: what every other room talks in. Loads no torch."""

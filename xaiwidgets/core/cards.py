@@ -1,0 +1,211 @@
+"""The registry: what methods there are, where each stands in the review's taxonomy, and what it needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+
+from xaiwidgets.core.knobs import check_knobs, knob, knobs_of
+from xaiwidgets.errors import InvalidKnob, UnknownMethod, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from xaiwidgets.core.knobs import Knob
+
+T = TypeVar("T")
+
+#: Families in the order of the review's sections, with the heading that the picker shows.
+FAMILIES = {
+    "gradient": "Gradient",
+    "backprop": "Modified gradient",
+    "cam": "Class activation map",
+    "perturbation": "Perturbation",
+    "synthesis": "Synthesis",
+}
+#: The rooms that hold methods; importing their modules fills the registry and loads no torch.
+ROOMS = ("xaiwidgets.explainers", "xaiwidgets.synthesis")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The registry entry of one method.
+
+    Attributes:
+        id: name used in Python, the CLI and links.
+        title: name shown to people.
+        family: key of ``FAMILIES``.
+        kind: ``explainer`` (yields ``Attribution``) or ``synthesizer`` (yields ``Synthesis``).
+        idea: the method in one line.
+        cite: authors and year. ``paper``: arXiv id or DOI. ``section``: of the review.
+        needs: what the model must offer: ``gradient``, ``relu``, ``spatial``, …
+        signed: whether negative values mean evidence against.
+        caution: when not to trust it, in one or two sentences.
+        how: how it works, in about three sentences; ``formula``: its definition in plain text.
+    """
+
+    id: str
+    title: str
+    family: str
+    kind: str
+    cls: type
+    idea: str
+    cite: str
+    paper: str
+    section: str
+    needs: tuple[str, ...]
+    signed: bool
+    how: str
+    formula: str
+    caution: str
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """The hyper-parameters, in the order they are shown."""
+        return knobs_of(self.cls)
+
+    def make(self, **values: Any) -> Any:
+        """Return the method with these hyper-parameters, or raise ``InvalidKnob``."""
+        self.check_names(values)
+        return self.cls(**values)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise ``InvalidKnob`` unless these are hyper-parameters of the method."""
+        known = [k.name for k in self.knobs]
+        for name in names:
+            if name not in known:
+                has = f"It has {', '.join(known)}." if known else "It has none."
+                raise InvalidKnob(f"{self.id} has no hyper-parameter {name!r}. {has}{did_you_mean(name, known)}")
+
+
+_CARDS: dict[str, Card] = {}
+
+
+def _register(kind: str, cls: type, info: dict[str, Any]) -> type:
+    if "__post_init__" not in cls.__dict__:
+        cls.__post_init__ = check_knobs  # type: ignore[attr-defined]
+    method: Any = dataclass(frozen=True)(cls)
+    name = info.pop("id", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if info["family"] not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}; {name} says {info['family']!r}")
+    known = _CARDS.get(name)
+    # a module that is loaded again may register again
+    if known and (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"two methods have the id {name!r}: {known.cls.__module__} and {cls.__module__}")
+    method.card = _CARDS[name] = Card(id=name, kind=kind, cls=method, **info)
+    return method  # type: ignore[no-any-return]
+
+
+@dataclass_transform(field_specifiers=(knob, dataclasses.field), frozen_default=True)
+def explainer(
+    *,
+    title: str,
+    family: str,
+    idea: str,
+    cite: str,
+    paper: str,
+    section: str,
+    needs: tuple[str, ...] = (),
+    signed: bool = True,
+    how: str = "",
+    formula: str = "",
+    caution: str = "",
+    id: str | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Make a class of hyper-parameters with ``steps(model, image, target)`` a frozen dataclass and register it."""
+    info = dict(locals())
+    return lambda cls: _register("explainer", cls, dict(info))
+
+
+@dataclass_transform(field_specifiers=(knob, dataclasses.field), frozen_default=True)
+def synthesizer(
+    *,
+    title: str,
+    family: str = "synthesis",
+    idea: str,
+    cite: str,
+    paper: str,
+    section: str,
+    needs: tuple[str, ...] = ("gradient",),
+    how: str = "",
+    formula: str = "",
+    caution: str = "",
+    id: str | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Make a class of hyper-parameters with ``steps(model, start, target)`` a registered synthesizer."""
+    info = dict(locals(), signed=False)
+    return lambda cls: _register("synthesizer", cls, dict(info))
+
+
+@cache
+def load_all() -> None:
+    """Import every module that holds methods, so that their cards are registered."""
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.walk_packages(package.__path__, f"{room}."):
+            importlib.import_module(module.name)
+
+
+def cards(kind: str | None = None) -> tuple[Card, ...]:
+    """Return all cards (of one kind), by family and then in the order of the review's sections."""
+    load_all()
+    order = list(FAMILIES)
+    found = [c for c in _CARDS.values() if kind is None or c.kind == kind]
+    return tuple(sorted(found, key=lambda c: (order.index(c.family), _section(c), c.title)))
+
+
+def _section(made: Card) -> tuple[int, ...]:
+    """Return the section as numbers, so that 2.3.10 comes after 2.3.9."""
+    return tuple(map(int, re.findall(r"\d+", made.section)))
+
+
+def card(method_id: str) -> Card:
+    """Return the card with this id, or raise ``UnknownMethod`` with the closest ids."""
+    load_all()
+    try:
+        return _CARDS[method_id]
+    except (KeyError, TypeError):
+        hint = did_you_mean(method_id, _CARDS) if isinstance(method_id, str) else ""
+        raise UnknownMethod(f"method must be one of {', '.join(sorted(_CARDS))}; got {method_id!r}.{hint}") from None
+
+
+def resolve(method: Any, **values: Any) -> Any:
+    """Return a method object from an id with hyper-parameters, or from an object (then without any)."""
+    if isinstance(method, str):
+        return card(method).make(**values)
+    if not isinstance(getattr(type(method), "card", None), Card):
+        raise UnknownMethod(f"method must be an id or a method object such as xaiwidgets.GradCam(); got {method!r}.")
+    type(method).card.check_names(values)
+    return dataclasses.replace(method, **values) if values else method
+
+
+class Table(tuple[Card, ...]):
+    """Cards that print themselves as a table, in a shell and in a notebook."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        rows = [("id", "title", "family", "paper", "hyper-parameters"), *map(_row, self)]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = ["  ".join((*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4])) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("id", "title", "family", "paper", "hyper-parameters"))
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(made)) + "</tr>" for made in self)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _row(made: Card) -> tuple[str, str, str, str, str]:
+    return made.id, made.title, FAMILIES[made.family], made.paper, ", ".join(k.name for k in made.knobs)
+
+
+def methods(kind: str | None = None) -> Table:
+    """Return all methods (or only ``explainer`` or ``synthesizer`` ones) as a table of cards."""
+    return Table(cards(kind))

@@ -1,0 +1,185 @@
+"""Hyper-parameters as data: one line declares the default, the domain, the control, the CLI flag and the test grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xaiwidgets.errors import InvalidKnob, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Domain:
+    """The values a knob may take."""
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return ``value`` in its canonical type, or raise ``InvalidKnob`` that names the knob."""
+        raise NotImplementedError
+
+    def clamp(self, value: Any, default: Any) -> Any:
+        """Return the nearest allowed value; used for values that a browser sends."""
+        try:
+            return self.check("value", value)
+        except InvalidKnob:
+            return default
+
+    def samples(self, default: Any) -> Iterator[Any]:
+        """Yield a few values that cover the domain, for the test grid."""
+        yield default
+
+
+@dataclass(frozen=True, slots=True)
+class Range(Domain):
+    """Numbers from ``low`` to ``high``, both included; integers when both bounds are ``int``."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    @property
+    def integer(self) -> bool:
+        """Whether only whole numbers are allowed."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def check(self, name: str, value: Any) -> float | int:
+        """Return the number, or raise ``InvalidKnob`` with the bounds."""
+        kind = "a whole number" if self.integer else "a number"
+        expected = f"{name} must be {kind} from {self.low:,} to {self.high:,}"
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InvalidKnob(f"{expected}; got {_brief(value)} ({type(value).__name__}).")
+        number: Any = value
+        if not self.low <= number <= self.high or (self.integer and number != int(number)):  # NaN is not in between
+            raise InvalidKnob(f"{expected}; got {_brief(value)}.")
+        return int(number) if self.integer else float(number)
+
+    def clamp(self, value: Any, default: Any) -> float | int:
+        """Return the value moved into the bounds, or ``default`` when it is no finite number."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return default  # type: ignore[no-any-return]
+        if not math.isfinite(number) or isinstance(value, (bool, np.bool_)):
+            return default  # type: ignore[no-any-return]
+        number = min(max(number, self.low), self.high)
+        return round(number) if self.integer else float(number)
+
+    def samples(self, default: Any) -> Iterator[Any]:
+        """Yield the low end, the default and the high end."""
+        yield from dict.fromkeys((self.low, default, self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Domain):
+    """One of a few named options."""
+
+    options: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the option, or raise ``InvalidKnob`` that lists them."""
+        if isinstance(value, str) and value in self.options:
+            return str(value)
+        hint = did_you_mean(value, self.options) if isinstance(value, str) else ""
+        raise InvalidKnob(f"{name} must be one of {', '.join(self.options)}; got {_brief(value)}.{hint}")
+
+    def samples(self, default: Any) -> Iterator[Any]:
+        """Yield every option."""
+        yield from self.options
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Domain):
+    """On or off."""
+
+    def check(self, name: str, value: Any) -> bool:
+        """Return the flag, or raise ``InvalidKnob``."""
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise InvalidKnob(f"{name} must be True or False; got {_brief(value)}.")
+
+    def samples(self, default: Any) -> Iterator[Any]:
+        """Yield both."""
+        yield from (False, True)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerName(Domain):
+    """The name of a layer of the model; the empty string is the method's own choice."""
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name; that the layer exists is checked where the model is known."""
+        if isinstance(value, str) and len(value) <= 300:
+            return value
+        raise InvalidKnob(
+            f"{name} must be the name of a layer (see model.layers), or '' for the default; got {_brief(value)}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MethodName(Domain):
+    """The id of another explainer, for methods that wrap one."""
+
+    exclude: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the id; that it is registered is checked where the registry is known."""
+        if isinstance(value, str) and len(value) <= 300 and value.isidentifier() and value not in self.exclude:
+            return value
+        raise InvalidKnob(f"{name} must be the id of another method (see xaiwidgets.methods()); got {_brief(value)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One hyper-parameter: where its value lives, what it may be, and how it is shown.
+
+    ``live`` knobs act on a running synthesis at its next step. ``advanced`` ones are folded away in the app.
+    """
+
+    name: str
+    default: Any
+    domain: Domain
+    label: str
+    help: str
+    unit: str = ""
+    live: bool = False
+    advanced: bool = False
+
+
+def knob(
+    default: Any, domain: Domain, *, label: str, help: str, unit: str = "", live: bool = False, advanced: bool = False
+) -> Any:
+    """Declare a dataclass field as a knob."""
+    spec = Knob("", default, domain, label, help, unit, live, advanced)
+    return dataclasses.field(default=default, metadata={"knob": spec})
+
+
+def knobs_of(owner: Any) -> tuple[Knob, ...]:
+    """Return the knobs of a method class or object, in the order they were declared."""
+    found = ((f.name, f.metadata.get("knob")) for f in dataclasses.fields(owner))
+    return tuple(dataclasses.replace(spec, name=name) for name, spec in found if spec is not None)
+
+
+def check_knobs(owner: Any) -> None:
+    """Replace each knob's value on a frozen dataclass by its canonical form, or raise ``InvalidKnob``."""
+    for spec in knobs_of(owner):
+        object.__setattr__(owner, spec.name, spec.domain.check(spec.name, getattr(owner, spec.name)))
+
+
+def clamp_knobs(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Keep the known knobs of ``values``, each moved into its domain; for values that a browser sends."""
+    return {k.name: k.domain.clamp(values[k.name], k.default) for k in knobs_of(cls) if k.name in values}
+
+
+def _brief(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,200 @@
+"""The driver: runs a method's generator, counts its passes and seconds, and writes down what it takes to redo it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from xaiwidgets.core.cards import cards, resolve
+from xaiwidgets.core.knobs import knobs_of
+from xaiwidgets.core.results import Attribution, Provenance, Synthesis
+from xaiwidgets.errors import InvalidModel, InvalidTarget, NotApplicable, UnknownMethod
+from xaiwidgets.model.meter import CURRENT, Meter
+from xaiwidgets.model.pictures import read_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from torch import Tensor
+
+    from xaiwidgets.model.model import Model
+    from xaiwidgets.model.targets import Target
+
+#: What a method may need of a model, in words.
+NEEDS = {
+    "gradient": "a differentiable network",
+    "relu": "ReLU-like activations throughout (ReLU, ReLU6, leaky ReLU)",
+    "spatial": "a layer that gives a spatial map",
+    "max_pool": "max-pooling",
+}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("xaiwidgets", "torch", "torchvision", "timm"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source"
+    return found
+
+
+def missing(card: Any, model: Model) -> str:
+    """Return what a card needs and the model lacks, in words, or an empty string."""
+    return ", ".join(NEEDS.get(need, need) for need in card.needs if need not in model.offers)
+
+
+def check_applicable(method: Any, model: Model) -> None:
+    """Raise ``NotApplicable`` if the model lacks what the method needs; the message names methods that would work."""
+    card = type(method).card
+    lacks = missing(card, model)
+    if lacks:
+        works = [c.id for c in cards(card.kind) if not missing(c, model)]
+        raise NotApplicable(card.id, lacks, f"{model.name} does not have that", works)
+
+
+def drive(method: Any, model: Model, image: Tensor | None, target: Target, name: str = "") -> Generator[Any, Any, None]:
+    """Yield the method's results with their provenance filled in; what is sent in goes to the method's ``yield``.
+
+    The meter is current only while the method computes, so closing the generator at any point leaves nothing behind.
+    """
+    check_applicable(method, model)
+    knobs = {k.name: getattr(method, k.name) for k in knobs_of(method)}
+    base = Provenance(
+        type(method).card.id,
+        knobs,
+        target.name,
+        model.name,
+        name,
+        versions=versions(),
+        preprocessing=model.preprocessing,
+    )
+    meter, seconds, sent = Meter(steady=set()), 0.0, None
+    steps = method.steps(model, image, target)
+    try:
+        while True:
+            token, start = CURRENT.set(meter), time.perf_counter()
+            try:
+                result = next(steps) if sent is None else steps.send(sent)
+            except StopIteration:
+                return
+            finally:
+                CURRENT.reset(token)
+                seconds += time.perf_counter() - start
+            sent = yield result.replace(provenance=dataclasses.replace(base, passes=meter.passes, seconds=seconds))
+    finally:
+        steps.close()
+
+
+def explain(model: Model, image: Any, method: Any = "grad_cam", *, target: Any = None, **knobs: Any) -> Attribution:
+    """Explain a model's score on a picture and return the finished attribution.
+
+    Args:
+        model: from ``load_model`` or ``Model(module)``.
+        image: a sample's name, a path, a PIL image, or an array ``(H, W, 3)`` of uint8 or floats in [0, 1].
+        method: an explainer's id with hyper-parameters as keywords, or an object such as ``Rise(samples=2000)``.
+        target: class index, label, WordNet id, several of these, a ``Target``; ``None`` is the top-1 class.
+        **knobs: hyper-parameters.
+
+    Raises:
+        XaiError: one of its kinds, naming the argument and what would work.
+    """
+    return last(explain_steps(model, image, method, target=target, **knobs))  # type: ignore[no-any-return]
+
+
+def explain_steps(
+    model: Model, image: Any, method: Any = "grad_cam", *, target: Any = None, **knobs: Any
+) -> Iterator[Attribution]:
+    """Yield better and better attributions; see ``explain``. Closing the generator cancels the work."""
+    _check_model(model)
+    made = _of_kind("explainer", resolve(method, **knobs))
+    picture = read_picture(image)
+    pixels = model.input(picture)
+    yield from drive(made, model, pixels, model.target(target, pixels), picture.name)
+
+
+def synthesize(
+    model: Model,
+    method: Any = "activation_maximization",
+    *,
+    target: Any = None,
+    layer: str = "",
+    unit: Any = None,
+    image: Any = None,
+    **knobs: Any,
+) -> Synthesis:
+    """Make a picture that excites a unit and return it when all steps are done.
+
+    Args:
+        model: from ``load_model`` or ``Model(module)``.
+        method: a synthesizer's id with hyper-parameters as keywords, or an object.
+        target: class index, label or WordNet id; or give ``layer`` and ``unit``.
+        layer: name of a layer. With a layer that gives one score a class, ``unit`` may be a label.
+        unit: a channel of ``layer``.
+        image: the photo to start from, for methods that can.
+        **knobs: hyper-parameters.
+    """
+    return last(  # type: ignore[no-any-return]
+        synthesize_steps(model, method, target=target, layer=layer, unit=unit, image=image, **knobs)
+    )
+
+
+def synthesize_steps(
+    model: Model,
+    method: Any = "activation_maximization",
+    *,
+    target: Any = None,
+    layer: str = "",
+    unit: Any = None,
+    image: Any = None,
+    **knobs: Any,
+) -> Iterator[Synthesis]:
+    """Yield the picture as it grows; see ``synthesize``. Closing the generator cancels the work."""
+    _check_model(model)
+    made = _of_kind("synthesizer", resolve(method, **knobs))
+    goal = _goal(model, target, layer, unit)
+    picture = None if image is None else read_picture(image)
+    start = None if picture is None else model.input(picture)
+    yield from drive(made, model, start, goal, picture.name if picture else "")
+
+
+def last(results: Iterator[Any]) -> Any:
+    """Return the last item of a generator of results."""
+    found = None
+    for found in results:  # noqa: B007
+        pass
+    return found
+
+
+def _check_model(model: Any) -> None:
+    from xaiwidgets.model.model import Model
+
+    if not isinstance(model, Model):
+        raise InvalidModel(
+            f"model must be a Model, from load_model() or Model(module); got {type(model).__name__}. "
+            "A torch.nn.Module works as Model(module)."
+        )
+
+
+def _goal(model: Model, target: Any, layer: str, unit: Any) -> Target:
+    if (target is not None) + (bool(layer) or unit is not None) != 1:
+        raise InvalidTarget("give either target=, a class, or layer= with unit=, one of its channels.")
+    if target is not None:
+        return model.target(target)
+    if unit is None or not layer:
+        raise InvalidTarget(f"layer and unit go together; got layer={layer!r} and unit={unit!r}.")
+    return model.unit(layer, unit)
+
+
+def _of_kind(kind: str, method: Any) -> Any:
+    card = type(method).card
+    if card.kind != kind:
+        ids = ", ".join(c.id for c in cards(kind))
+        raise UnknownMethod(f"method must be one of the {kind}s: {ids}; {card.id} is one of the {card.kind}s.")
+    return method

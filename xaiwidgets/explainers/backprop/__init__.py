@@ -1,0 +1,1 @@
+"""A backward pass with other rules than the derivative's."""

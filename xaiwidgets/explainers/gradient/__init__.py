@@ -1,0 +1,1 @@
+"""The derivative of the score with respect to the picture, and averages of it."""

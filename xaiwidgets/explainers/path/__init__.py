@@ -1,0 +1,1 @@
+"""Gradients added up along a path from a baseline to the picture."""

@@ -1,0 +1,111 @@
+"""RISE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xaiwidgets.core.cards import explainer
+from xaiwidgets.core.knobs import Choice, Range, knob
+from xaiwidgets.core.results import Attribution
+from xaiwidgets.explainers.onepass import size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from xaiwidgets.model.model import Model
+    from xaiwidgets.model.targets import Target
+
+
+@explainer(
+    id="rise",
+    title="RISE",
+    family="perturbation",
+    idea="Hides the photo behind hundreds of random masks and averages those that kept the score high.",
+    cite="Petsiuk, Das, Saenko 2018",
+    paper="arXiv:1806.07421",
+    section="2.3.10",
+    signed=False,
+    formula="S = 1/(N·p) Σ f(x ⊙ M) · M",
+    how="Coarse random grids are enlarged to smooth masks, shifted at random and laid over the photo. The map is the "
+    "mean of the masks, each weighted by the probability that the class kept under it.",
+    caution="A sample: watch the standard error fall. Every pixel gets at least the score's mean, so only differences "
+    "count. Border pixels are covered less often unless normalized by coverage.",
+)
+class Rise:
+    """Mean of random masks weighted by the score under them (Petsiuk et al. 2018, eq. 6).
+
+    Yields ``(1, H, W)`` in the unit of the score, at least 0 for probabilities. Grids and shifts are drawn for all
+    samples at the start, so neither the batch size nor an early stop changes a mask. ``details["standard_error"]`` is
+    the standard error of the mean, ``(1, H, W)``.
+    """
+
+    samples: int = knob(600, Range(10, 16_000, log=True), label="Masks", help="More is less noisy and slower.")
+    cells: int = knob(7, Range(2, 32), label="Grid cells", help="Cells of a mask along one side.")
+    keep: float = knob(0.5, Range(0.05, 0.95, step=0.05), label="Kept share", help="Chance that a cell stays visible.")
+    fill: str = knob(
+        "mean", Choice(("mean", "black", "gray", "white", "blur", "border")), label="Fill", help="What hides the photo."
+    )
+    output: str = knob(
+        "probability",
+        Choice(("probability", "logit", "log_probability")),
+        label="Score",
+        help="The paper weights by the probability.",
+        advanced=True,
+    )
+    normalize: str = knob(
+        "share",
+        Choice(("share", "coverage")),
+        label="Divide by",
+        help="share: the kept share, as in the paper; coverage: how often each pixel was visible.",
+        advanced=True,
+    )
+    seed: int = knob(0, Range(0, 2**31 - 1), label="Seed", help="Same seed, same masks.", advanced=True)
+
+    def cost(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (forward, backward) passes of one image: one a mask, and the whole picture's."""
+        return self.samples + 1, 0
+
+    def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
+        """Yield the running mean after every batch of masks."""
+        import torch
+
+        from xaiwidgets.engine.baselines import baseline
+        from xaiwidgets.engine.masks import RandomMasks
+        from xaiwidgets.engine.perturb import perturbed_scores
+
+        size = size_of(image)
+        target = target.with_output(self.output)
+        signed = bool(target.layer) or target.minus is not None or target.output != "probability"
+        cover = baseline(model, image, self.fill)
+        shown = image - cover
+        masks = RandomMasks(size, self.samples, self.cells, self.keep, self.seed)
+        drawn: dict[str, Tensor] = {}
+
+        def hide(copies: Tensor, numbers: range) -> None:
+            drawn["masks"] = mask = masks.draw(numbers).to(copies)
+            torch.addcmul(cover, shown, mask, out=copies)
+
+        pixels = size[0] * size[1]
+        total, squares, seen = (torch.zeros(pixels, dtype=torch.float64) for _ in range(3))
+        score = float(model.scores(image, target)[0])
+        for numbers, scores in perturbed_scores(model, image, target, self.samples, hide, fresh=False):
+            mask = drawn["masks"].reshape(len(numbers), pixels).cpu()
+            weights = scores.to(mask)
+            total += weights @ mask
+            squares += weights**2 @ mask**2
+            seen += mask.sum(dim=0)
+            count = numbers.stop
+            whole = self.keep * count if self.normalize == "share" else seen.clamp_min(1e-12)
+            # of the mean, sqrt((mean of squares - square of mean) / count), in the unit of the map
+            error = ((squares - total**2 / count).clamp_min_(0).sqrt_()).div_(whole)
+            yield Attribution(
+                values=(total / whole).float().reshape(1, *size).numpy(),
+                unit=target.unit,
+                signed=signed,
+                size=size,
+                progress=count / self.samples,
+                score=score,
+                details={"standard_error": error.float().reshape(1, *size).numpy()},
+            )

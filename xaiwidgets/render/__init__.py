@@ -1,0 +1,1 @@
+"""Numbers to pictures: palettes, overlays, color bars, words, figures and animations. NumPy, no pyplot."""

@@ -1,0 +1,50 @@
+"""How a map is shown, which never changes what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xaiwidgets.core.knobs import Choice, Flag, Range, check_knobs, knob
+from xaiwidgets.render.palettes import PALETTES
+
+LAYOUTS = ("overlay", "side", "map", "photo")
+SIGNS = ("auto", "signed", "absolute", "positive", "negative")
+BLENDS = ("by value", "even")
+
+
+@dataclass(frozen=True)
+class Look:
+    """The choices of the person who looks; equal looks give equal pixels.
+
+    Raises:
+        InvalidKnob: a value is outside its domain.
+    """
+
+    layout: str = knob("overlay", Choice(LAYOUTS), label="Layout", help="Map over the photo, beside it, or one alone.")
+    opacity: float = knob(0.6, Range(0.0, 1.0, 0.01), label="Opacity", help="How much of the map covers the photo.")
+    palette: str = knob(
+        "auto",
+        Choice(("auto", *PALETTES)),
+        label="Palette",
+        help="Auto is sequential for one-sided maps and diverging, centered at 0, for signed ones.",
+    )
+    sign: str = knob(
+        "auto", Choice(SIGNS), label="Sign", help="Which part is shown; auto is all that the method's values mean."
+    )
+    smooth: bool = knob(
+        True, Flag(), label="Smooth", help="Bilinear, or the cells of a low-resolution map as they are."
+    )
+    clip: float = knob(
+        99.5,
+        Range(90.0, 100.0, 0.5),
+        label="Top of the scale",
+        help="Values beyond this percentile share the last color.",
+        unit="%",
+        advanced=True,
+    )
+    blend: str = knob(
+        "by value", Choice(BLENDS), label="Blend", help="By value keeps the photo clear where there is little evidence."
+    )
+
+    def __post_init__(self) -> None:
+        check_knobs(self)

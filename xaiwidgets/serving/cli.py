@@ -1,0 +1,181 @@
+"""The ``xaiwidgets`` command: serve an app, explain one photo, list the methods."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import secrets
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from xaiwidgets.errors import InvalidKnob, XaiError
+from xaiwidgets.serving.server import Settings, is_loopback, notebook_path, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xaiwidgets.core.cards import Card
+    from xaiwidgets.core.knobs import Domain
+
+#: Command, notebook, title.
+APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize")}
+WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 2 when the request cannot be met as given."""
+    args = build_parser().parse_args(argv)
+    commands = {"explain": run_explain, "methods": run_methods}
+    try:
+        return commands.get(args.command, run_serve)(args)
+    except (XaiError, OSError) as error:
+        sys.stderr.write(f"xaiwidgets: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="xaiwidgets",
+        description="Visual explanations that run live on your PyTorch model. Without a command: serve the Explorer.",
+    )
+    parser.add_argument("--version", action="version", version=f"xaiwidgets {_version()}")
+    _add_serve_options(parser)
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for name, text in {"explore": "serve the Explorer", "maximize": "serve the live activation maximization"}.items():
+        # Its own defaults would overwrite what stands before the command: xaiwidgets --port 8000 maximize.
+        _add_serve_options(commands.add_parser(name, help=text, argument_default=argparse.SUPPRESS))
+    explain = commands.add_parser("explain", help="explain one photo and write the picture")
+    explain.add_argument("photo", help="a path, or the name of a bundled photo such as coffee")
+    explain.add_argument("--method", required=True, metavar="ID", help="see: xaiwidgets methods")
+    explain.add_argument("--layer", help="for methods that look at a layer")
+    explain.add_argument("--target", help="class index, label or WordNet id; default: the top class")
+    explain.add_argument("--model", metavar="NAME", help="bundled name, torchvision:NAME or timm:NAME")
+    explain.add_argument("-k", "--knob", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter")
+    explain.add_argument("-o", "--output", required=True, help=".png, .svg, .pdf, or .npz for the numbers")
+    commands.add_parser("methods", help="list the methods")
+    return parser
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    def default(value: Any) -> Any:
+        return value if parser.argument_default is None else argparse.SUPPRESS
+
+    add = parser.add_argument
+    add("--no-browser", action="store_true", default=default(False), help="do not open a browser")
+    add("--port", type=_port, default=default(0), help="default: a free one")
+    add("--host", default=default("127.0.0.1"), help="address to listen on (default 127.0.0.1: this machine only)")
+    add("--theme", choices=("light", "dark"), default=default("light"))
+    add("--preheat", action="store_true", default=default(False), help="keep one warm kernel ready (more memory)")
+    add(
+        "--token",
+        nargs="?",
+        const="",
+        default=default(None),
+        metavar="SECRET",
+        help="ask visitors for this secret, or for one that is made; always on when --host is not this machine",
+    )
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Serve an app until Ctrl-C."""
+    name, title = APPS[args.command or "explore"]
+    token = args.token or ""
+    if not token and (args.token is not None or not is_loopback(args.host)):
+        token = secrets.token_urlsafe(24)
+    serve(
+        Settings(
+            notebook=notebook_path(name),
+            title=title,
+            host=args.host,
+            port=args.port,
+            token=token,
+            theme=args.theme,
+            preheat=args.preheat,
+            browser=not args.no_browser,
+        )
+    )
+    return 0
+
+
+def run_explain(args: argparse.Namespace) -> int:
+    """Explain one photo and write the figure, or the numbers."""
+    from xaiwidgets.core.cards import card
+
+    method = card(args.method).make(**parse_knobs(card(args.method), args.knob, args.layer))
+
+    import xaiwidgets as xw
+
+    model = xw.load_model(args.model) if args.model else xw.load_model()
+    target = int(args.target) if args.target and args.target.isdecimal() else args.target
+    result = xw.explain(model, args.photo, method, target=target)
+    # The map belongs to what the model saw of the photo, which is its middle square for most models.
+    seen = model.to_pixels(model.input(args.photo)).clip(0, 1)
+    result.save(args.output, seen)
+    return 0
+
+
+def parse_knobs(of: Card, pairs: Sequence[str], layer: str | None = None) -> dict[str, Any]:
+    """Return the hyper-parameters of ``name=value`` words, each read as its domain says.
+
+    Raises ``InvalidKnob`` for a word without ``=`` or a value outside the domain; an unknown name is left to the card.
+    """
+    domains = {k.name: k.domain for k in of.knobs}
+    values: dict[str, Any] = {} if layer is None else {"layer": layer}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InvalidKnob(f"-k must be name=value, such as {_example(of)}; got {pair!r}.")
+        values[name] = _read(name, text, domains[name]) if name in domains else text
+    return values
+
+
+def _read(name: str, text: str, domain: Domain) -> Any:
+    from xaiwidgets.core.knobs import Flag, Range
+
+    value: Any = text
+    if isinstance(domain, Range):
+        with contextlib.suppress(ValueError):  # what is no number is refused below, with the bounds
+            value = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    elif isinstance(domain, Flag):
+        value = WORDS.get(text.lower(), text)
+    return domain.check(name, value)
+
+
+def _example(of: Card) -> str:
+    return f"{of.knobs[0].name}={of.knobs[0].default}" if of.knobs else "samples=100 (this method has no knobs)"
+
+
+def run_methods(args: argparse.Namespace) -> int:
+    """List the methods, one line each."""
+    from xaiwidgets.core.cards import FAMILIES, cards
+
+    rows = [("id", "title", "family", "paper", "knobs (with their defaults)")]
+    for of in cards():
+        knobs = " ".join(f"{k.name}={k.default!r}" for k in of.knobs) or "–"
+        rows.append((of.id, of.title, FAMILIES[of.family], of.paper, knobs))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        head = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        sys.stdout.write(f"{head}  {row[4]}\n")
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"port must be a whole number from 0 (a free one) to 65535; got {text!r}")
+    return int(text)
+
+
+def _version() -> str:
+    try:
+        return version("xaiwidgets")
+    except PackageNotFoundError:
+        return "(run from a checkout, not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,358 @@
+"""The Studio: the only mutable thing. Holds the current Lens, has it answered, and publishes what comes out."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xaiwidgets.core.cards import Card, card, cards
+from xaiwidgets.engine.run import drive, missing
+from xaiwidgets.errors import InvalidModel, XaiError
+from xaiwidgets.model.preprocess import Preprocessing
+from xaiwidgets.studio.album import Album
+from xaiwidgets.studio.frame import Frame, Prediction, Probe, Status
+from xaiwidgets.studio.lens import Lens, explainer_card
+from xaiwidgets.studio.runner import Runner, SyncRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from xaiwidgets.core.results import Attribution
+    from xaiwidgets.model.model import Model
+    from xaiwidgets.model.targets import Target
+
+#: Pixels of the longer side of the photo on the canvas.
+VIEW = 720
+#: Finished answers that are kept, so that going back costs nothing.
+KEPT = 24
+EVENTS = ("lens", "model", "photo", "predictions", "frame", "status", "probe", "pace")
+
+
+class Studio:
+    """Answers lenses on a worker thread; the newest wins.
+
+    Listeners are called with the published record on whatever thread it came about; see ``EVENTS``.
+
+    Args:
+        model: a ``Model``, the name of one for ``load_model``, or ``None`` for the bundled one; names are loaded by the
+            worker, so that making a Studio is quick.
+        lens: the first question.
+        sync: do all work at once on the calling thread; for tests.
+    """
+
+    def __init__(self, model: Model | str | None = None, lens: Lens | None = None, *, sync: bool = False) -> None:
+        self.album = Album()
+        self.lens = lens or Lens()
+        self._turn = 0
+        self.model: Model | None = None
+        self.frame: Frame | None = None
+        self.status = Status("Starting")
+        self.predictions: tuple[Prediction, ...] = ()
+        self._wanted: Model | str = model if model is not None else "efficientnet_lite0"
+        if not isinstance(self._wanted, str):
+            self.model = self._wanted.sharing()
+        self._listeners: dict[str, list[Callable[[Any], None]]] = {event: [] for event in EVENTS}
+        self._lock = threading.RLock()
+        self._inputs: OrderedDict[str, Tensor] = OrderedDict()
+        self._predicted: dict[str, tuple[Prediction, ...]] = {}
+        self._logits: dict[str, Tensor] = {}
+        self._views: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
+        self._pace: tuple[float, float] | None = None
+        self._answers: OrderedDict[Any, tuple[Attribution, str]] = OrderedDict()
+        make = SyncRunner if sync else Runner
+        self.runner = make(self._fail)
+
+    # -- listening ----------------------------------------------------------------------------------------------
+
+    def on(self, event: str, listener: Callable[[Any], None]) -> None:
+        """Call ``listener`` with every record that is published under this event."""
+        self._listeners[event].append(listener)
+
+    def _publish(self, event: str, record: Any) -> None:
+        for listener in tuple(self._listeners[event]):
+            listener(record)
+
+    def _say(self, status: Status) -> None:
+        self.status = status
+        self._publish("status", status)
+
+    def _fail(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}: {error}"
+        self._say(Status(text, "error"))
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Answer the first lens."""
+        self._publish("photo", self.photo(self.lens.image))
+        self._ask(self.lens)
+
+    def put(self, lens: Lens) -> None:
+        """Make this the current lens; compute if its question is new, else only show it.
+
+        A lens that cannot be answered leaves the last good picture and says why in the status.
+        """
+        try:
+            explainer_card(lens.method)
+            lens.make()
+            view = self.photo(lens.image)
+        except XaiError as error:
+            self._fail(error)
+            return
+        with self._lock:
+            old, self.lens = self.lens, lens
+            if lens.image != old.image:
+                self.frame, self.predictions = None, ()
+        self._publish("lens", lens)
+        if lens.image != old.image:
+            self._publish("photo", view)
+        if lens.question != old.question:
+            self._ask(lens)
+        elif lens.look != old.look:
+            with self._lock:
+                shown = self.frame
+                self._publish("photo" if shown is None else "frame", view if shown is None else shown)
+        elif self.status.kind != "busy" and (self.frame is None or self.status.kind in ("error", "stopped")):
+            self._ask(lens)
+
+    def refresh(self) -> None:
+        """Compute the current lens anew."""
+        with self._lock:
+            self._answers.pop(self.lens.question, None)
+        self._ask(self.lens)
+
+    def stop(self) -> None:
+        """Stop the work under way; what it has shown so far stays."""
+        self.runner.stop()
+        with self._lock:
+            self._turn += 1  # the step under way still ends, but is not shown
+            state = self.status
+        if state.kind == "busy":
+            self._say(Status("Stopped", "stopped", state.progress, state.seconds, None, state.passes))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all work is done; return whether it was in time."""
+        return self.runner.wait(timeout)
+
+    def close(self) -> None:
+        """End the worker and forget the listeners."""
+        with self._lock:
+            self._turn += 1
+        self.runner.close()
+        for listeners in self._listeners.values():
+            listeners.clear()
+
+    def _ask(self, lens: Lens) -> None:
+        with self._lock:
+            self._turn += 1
+            turn = self._turn
+        kept = self._kept(lens)
+        if kept is not None and self.model is not None and lens.image in self._predicted:
+            self.runner.stop()
+            self._show_predictions(lens)
+            self._show(turn, lens, *kept, reused=True)
+            return
+        self.runner.put(lambda: self._answer(turn, lens))
+
+    # -- answering, on the worker thread -------------------------------------------------------------------------
+
+    def _answer(self, turn: int, lens: Lens) -> Iterator[None]:
+        try:
+            yield from self._work(turn, lens)
+        except Exception:
+            if turn == self._turn:  # what went wrong with a question that was dropped is of no interest
+                raise
+
+    def _work(self, turn: int, lens: Lens) -> Iterator[None]:
+        if self.model is None:
+            self._tell(turn, Status("Loading PyTorch and the model", "busy"))
+            self._load()
+            yield
+        model = self._ready()
+        image = self._input(lens.image)
+        if lens.image not in self._predicted:
+            self._predicted[lens.image] = self._top(self._whole(lens.image))
+        self._show_predictions(lens)
+        kept = self._kept(lens)
+        if kept is not None:
+            self._show(turn, lens, *kept, reused=True)
+            return
+        target = self.target(lens)
+        self._tell(turn, Status(f"{card(lens.method).title} for {target.name}", "busy"))
+        yield
+        result = None
+        for result in drive(lens.make(), model, image, target, lens.image):
+            _check_finite(result, card(lens.method).title)
+            self._show(turn, lens, result, target.name)
+            yield
+        if result is not None:
+            with self._lock:
+                self._answers[lens.question] = (result, target.name)
+                while len(self._answers) > KEPT:
+                    self._answers.popitem(last=False)
+        if self._pace is None:
+            yield from self._time()
+
+    def _load(self) -> None:
+        from xaiwidgets.model.zoo import load_model
+
+        if isinstance(self._wanted, str):
+            self.model = load_model(self._wanted).sharing()
+            self._publish("model", self.model)
+            if self.preprocessing != Preprocessing():  # the photo was shown as the bundled network sees it
+                self._publish("photo", self.photo(self.lens.image))
+
+    def _time(self) -> Iterator[None]:
+        """Time a forward and a backward pass once, after the first answer is on screen."""
+        from xaiwidgets.engine.batching import seconds_per_image
+
+        model = self._ready()
+        plain = seconds_per_image(model)
+        yield
+        self._pace = (plain, seconds_per_image(model, gradient=True))
+        self._publish("pace", self._pace)
+
+    def _ready(self) -> Model:
+        if self.model is None:
+            raise RuntimeError("the model is not loaded yet")
+        return self.model
+
+    def _kept(self, lens: Lens) -> tuple[Attribution, str] | None:
+        with self._lock:
+            return self._answers.get(lens.question)
+
+    def _show(self, turn: int, lens: Lens, result: Attribution, target: str, *, reused: bool = False) -> None:
+        # published under the lock: between the check and the picture nobody can ask for another photo
+        with self._lock:
+            if turn != self._turn:
+                return  # a newer question is on screen, or the work was stopped
+            self.frame = Frame(lens, self.photo(lens.image), result, target, reused)
+            self._publish("frame", self.frame)
+            self._tell(turn, _progress_status(card(lens.method), result, target, reused))
+
+    def _show_predictions(self, lens: Lens) -> None:
+        with self._lock:
+            found = self._predicted[lens.image]
+            if lens.image == self.lens.image and self.predictions is not found:
+                self.predictions = found
+                self._publish("predictions", found)
+
+    def _tell(self, turn: int, status: Status) -> None:
+        """Say what a piece of work is doing, unless it was dropped."""
+        with self._lock:
+            if turn == self._turn:
+                self._say(status)
+
+    def target(self, lens: Lens) -> Target:
+        """Return the target that the lens names, resolved on the loaded model."""
+        model = self._ready()
+        if lens.target:
+            return model.target(list(lens.target))
+        return model.target(int(self._whole(lens.image)[0].argmax()))
+
+    # -- pictures and numbers -----------------------------------------------------------------------------------
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The model's, or that of the bundled model until one is loaded."""
+        return self.model.preprocessing if self.model is not None else Preprocessing()
+
+    def photo(self, key: str) -> NDArray[np.uint8]:
+        """Return what the model sees of a picture, at display resolution."""
+        height, width = self.preprocessing.size
+        size = (round(VIEW * height / max(height, width)), round(VIEW * width / max(height, width)))
+        known = f"{key} {self.preprocessing}"
+        with self._lock:
+            if known not in self._views:
+                self._views[known] = self.preprocessing.view(self.album.get(key), size)
+                while len(self._views) > 12:
+                    self._views.popitem(last=False)
+            return self._views[known]
+
+    def _input(self, key: str) -> Tensor:
+        with self._lock:
+            if key not in self._inputs:
+                self._inputs[key] = self._ready().input(self.album.get(key))
+                while len(self._inputs) > 12:
+                    self._inputs.popitem(last=False)
+            return self._inputs[key]
+
+    def _whole(self, key: str) -> Tensor:
+        """Return the logits of the whole photo, computed once."""
+        if key not in self._logits:
+            self._logits[key] = self._ready().logits(self._input(key))
+        return self._logits[key]
+
+    def _top(self, logits: Tensor, count: int = 5) -> tuple[Prediction, ...]:
+        if not bool(logits.isfinite().all()):
+            raise InvalidModel(
+                "the network must give finite scores; for this photo it gave NaN or infinity. Check its weights, and "
+                "that mean= and std= are those it was trained with."
+            )
+        labels = self._ready().labels
+        chances = logits[0].softmax(dim=0)
+        order = chances.argsort(descending=True)[:count].tolist()
+        return tuple(Prediction(i, labels.short(i), float(chances[i]), float(logits[0, i])) for i in order)
+
+    def reasons(self) -> dict[str, str]:
+        """Return, by method id, what the loaded model lacks for it; empty where it applies or none is loaded yet."""
+        if self.model is None:
+            return {made.id: "" for made in cards("explainer")}
+        return {made.id: missing(made, self.model) for made in cards("explainer")}
+
+    def seconds(self, forward: int, backward: int) -> float | None:
+        """Return how long this many passes will take on the loaded model, or ``None`` before it was timed."""
+        if self._pace is None:
+            return None
+        return forward * self._pace[0] + backward * (self._pace[1] - self._pace[0])
+
+    def probe(self, box: tuple[int, int, int, int], fill: str = "gray") -> None:
+        """Have the network look at the photo with a region hidden; the newest box wins, nothing piles up."""
+        if self.model is not None:
+            self.runner.urgent("probe", lambda: self._probe(box, fill))
+
+    def _probe(self, box: tuple[int, int, int, int], fill: str) -> None:
+        from xaiwidgets.engine.baselines import baseline
+
+        lens = self.lens
+        model, image = self._ready(), self._input(lens.image)
+        target = self.target(lens).with_output("probability")
+        top, left, bottom, right = box
+        hidden = image.clone()
+        hidden[..., top:bottom, left:right] = baseline(model, image, fill)[..., top:bottom, left:right]
+        if target.layer:
+            score, whole = float(model.scores(hidden, target)[0]), float(model.scores(image, target)[0])
+            logits = model.logits(hidden)
+        else:
+            logits = model.logits(hidden)
+            score, whole = float(target.score(logits)[0]), float(target.score(self._whole(lens.image))[0])
+        found = Probe(box, score, whole, self._top(logits), target.name)
+        with self._lock:
+            if (lens.image, lens.target) == (self.lens.image, self.lens.target):
+                self._publish("probe", found)
+
+
+def _check_finite(result: Attribution, title: str) -> None:
+    if not np.isfinite(result.values).all():
+        raise InvalidModel(
+            f"{title} needs finite scores and gradients; for this photo the network gave NaN or infinity. Check its "
+            "weights, or try another method."
+        )
+
+
+def _progress_status(made: Card, result: Attribution, target: str, reused: bool) -> Status:
+    spent = result.provenance
+    layer = f" at {result.layer}" if result.layer else ""
+    text = f"{made.title} for {target}{layer}"
+    if result.progress < 1:
+        left = spent.seconds * (1 - result.progress) / max(result.progress, 1e-6)
+        return Status(text, "busy", result.progress, spent.seconds, left, spent.passes)
+    if reused:
+        return Status(f"{text} · kept from before", "idle", 1.0, spent.seconds, None, (0, 0))
+    return Status(text, "idle", 1.0, spent.seconds, None, spent.passes)

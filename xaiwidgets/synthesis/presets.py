@@ -1,0 +1,87 @@
+"""Named settings of activation maximization, as data. Each names all live knobs, so it works while a run goes on.
+
+The four of Yosinski et al. 2015, table 1, keep the paper's decay, blur and clips; their step is a fixed number of gray
+levels in place of the paper's learning rates, which were made for other networks and up to 1000 steps, and the second
+and the fourth need momentum to reach a confident class in about 128 steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings under a name: ``title`` and ``idea`` are shown to people, ``knobs`` are all live knobs by name."""
+
+    title: str
+    idea: str
+    knobs: Mapping[str, Any]
+
+
+def _preset(title: str, idea: str, **knobs: float) -> Preset:
+    return Preset(title, idea, {**_OFF, **knobs})
+
+
+#: Everything that can be moved while a run goes on, switched off, with the step size of a bare ascent.
+_OFF: dict[str, Any] = {
+    "step_size": 2.0,
+    "momentum": 0.0,
+    "decay": 0.0,
+    "blur_width": 0.0,
+    "blur_every": 4,
+    "total_variation": 0.0,
+    "jitter": 0,
+    "clip_norm": 0.0,
+    "clip_contribution": 0.0,
+}
+
+PRESETS: dict[str, Preset] = {
+    "calm": _preset(
+        "Calm",
+        "Large even steps, smoothed by blur and jitter: the shapes that are easiest to recognize.",
+        step_size=16.0,
+        momentum=0.8,
+        decay=0.003,
+        blur_width=1.5,
+        jitter=4,
+    ),
+    "yosinski_1": _preset(
+        "Yosinski 1: sparse by norm",
+        "Half of the pixels, the faintest, are erased at every step; a little blur.",
+        step_size=8.0,
+        blur_width=0.5,
+        clip_norm=50.0,
+    ),
+    "yosinski_2": _preset(
+        "Yosinski 2: strong decay",
+        "The picture fades by almost a third at every step, so that only what is asked for again and again stays.",
+        step_size=16.0,
+        momentum=0.8,
+        decay=0.3,
+        clip_norm=20.0,
+    ),
+    "yosinski_3": _preset(
+        "Yosinski 3: blur",
+        "A wide blur every four steps and hardly any decay: the setting of most figures in the paper.",
+        step_size=8.0,
+        decay=0.0001,
+        blur_width=1.0,
+    ),
+    "yosinski_4": _preset(
+        "Yosinski 4: sparse by contribution",
+        "All but the tenth of the pixels that matter most are erased at every step: faint, on an empty ground.",
+        step_size=3.0,
+        momentum=0.9,
+        blur_width=0.5,
+        clip_contribution=90.0,
+    ),
+    "none": _preset(
+        "No regularizer",
+        "Plain gradient ascent: certain of its class, and unreadable.",
+    ),
+}

@@ -1,0 +1,167 @@
+"""From a knob to its control. The bounds that count are the knob's own, held in Python: a browser may send anything."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from xaiwidgets.core.cards import cards
+from xaiwidgets.core.knobs import Choice, Flag, Knob, LayerName, MethodName, Range
+from xaiwidgets.widgets.closing import close_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: Whole numbers over a span wider than this get a number field in place of a slider.
+WIDEST_SLIDER = 5000
+#: Characters of a label that fit beside a slider.
+LONGEST_LABEL = 20
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+    return bool(one == other)
+
+
+def _words(option: str) -> str:
+    return option.replace("_", " ")
+
+
+class Control:
+    """One knob's widget. ``value`` is always inside the knob's domain; ``set`` does not call back.
+
+    Args:
+        knob: what is controlled.
+        changed: called with the new value when a person changes it.
+        layers: names for a layer knob.
+    """
+
+    def __init__(self, knob: Knob, changed: Callable[[Any], None], layers: Sequence[str] = ()) -> None:
+        self.knob = knob
+        self._changed = changed
+        self._quiet = False
+        self._last = knob.default
+        self.widget = self._make(layers)
+        named = f"{knob.label} ({knob.unit})"
+        fits = knob.unit and knob.unit != knob.label.lower() and len(named) <= LONGEST_LABEL
+        self.widget.description = named if fits else knob.label
+        self.widget.tooltip = f"{knob.help} In {knob.unit}." if knob.unit else knob.help
+        self.widget.add_class("xai-control")
+        self.widget.observe(self._observe, "value")
+
+    @property
+    def value(self) -> Any:
+        """The value, moved into the domain."""
+        return self.knob.domain.clamp(self._from_widget(self.widget.value), self.knob.default)
+
+    def set(self, value: Any) -> None:
+        """Show a value without calling back."""
+        self._quiet = True
+        try:
+            if isinstance(self.widget, w.SelectionSlider) and value not in [v for _, v in self.widget.options]:
+                self.widget.options = _options([*(v for _, v in self.widget.options), value])
+            self.widget.value = value
+            self._last = self.value
+        finally:
+            self._quiet = False
+
+    def _observe(self, _change: Any) -> None:
+        # a browser sends numbers back as it rounds them, which is nobody's choice
+        if not self._quiet and not _same(self.value, self._last):
+            self._last = self.value
+            self._changed(self._last)
+
+    def _from_widget(self, value: Any) -> Any:
+        return value
+
+    def _make(self, layers: Sequence[str]) -> Any:
+        knob, domain = self.knob, self.knob.domain
+        if isinstance(domain, Range):
+            return self._slider(domain)
+        if isinstance(domain, Choice):
+            return w.Dropdown(options=[(_words(o), o) for o in domain.options], value=knob.default)
+        if isinstance(domain, Flag):
+            return w.Checkbox(value=knob.default)
+        if isinstance(domain, LayerName):
+            return w.Dropdown(options=[("last stage", ""), *((n, n) for n in layers)], value="")
+        if isinstance(domain, MethodName):
+            options = [(c.title, c.id) for c in cards("explainer") if c.id not in domain.exclude]
+            return w.Dropdown(options=options, value=knob.default)
+        raise TypeError(f"no control is known for a {type(domain).__name__}")
+
+    def _slider(self, domain: Range) -> Any:
+        value, low, high = self.knob.default, domain.low, domain.high
+        if domain.log:
+            slider = w.SelectionSlider(options=_options([*nice_values(domain), value]), value=value)
+        elif domain.integer and high - low > WIDEST_SLIDER:
+            return w.BoundedIntText(value=value, min=low, max=high)
+        elif domain.integer:
+            slider = w.IntSlider(value=value, min=low, max=high, step=int(domain.step or 1))
+        else:
+            step = domain.step or (high - low) / 100
+            form = f".{max(0, min(6, -math.floor(math.log10(step))))}f"
+            slider = w.FloatSlider(value=value, min=low, max=high, step=step, readout_format=form)
+        return slider
+
+
+def nice_values(domain: Range) -> list[float]:
+    """Return round numbers from one end of a logarithmic range to the other, so that each step of a slider is felt."""
+    found = [
+        base * 10.0**power
+        for power in range(math.floor(math.log10(domain.low)), math.ceil(math.log10(domain.high)) + 1)
+        for base in ((1, 2, 3, 4, 5, 6, 8) if domain.integer else (1, 1.5, 2, 3, 4, 6, 8))
+    ]
+    doubles = [2.0**power for power in range(1, 15)] if domain.integer else []
+    values = sorted({domain.low, domain.high, *(v for v in (*found, *doubles) if domain.low <= v <= domain.high)})
+    return [int(v) for v in values if v == int(v)] if domain.integer else [float(f"{v:.6g}") for v in values]
+
+
+def _options(values: Sequence[float]) -> list[tuple[str, float]]:
+    return [(f"{value:g}", value) for value in sorted(set(values))]
+
+
+class Form:
+    """The controls of a set of knobs, the advanced ones folded away.
+
+    Args:
+        knobs: what is controlled, in order.
+        changed: called with (name, value).
+        layers: names for layer knobs.
+    """
+
+    def __init__(self, knobs: Sequence[Knob], changed: Callable[[str, Any], None], layers: Sequence[str] = ()) -> None:
+        self.controls = {k.name: Control(k, _for(k.name, changed), layers) for k in knobs}
+        plain = _aligned([self.controls[k.name].widget for k in knobs if not k.advanced])
+        rare = _aligned([self.controls[k.name].widget for k in knobs if k.advanced])
+        children: list[Any] = plain
+        if rare:
+            more = w.Accordion(children=[w.VBox(rare)], titles=("More",), selected_index=None)
+            more.add_class("xai-more")
+            children = [*plain, more]
+        self.box = w.VBox(children)
+        self.box.add_class("xai-form")
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Show these values without calling back."""
+        for name, value in values.items():
+            if name in self.controls and self.controls[name].value != value:
+                self.controls[name].set(value)
+
+    def close(self) -> None:
+        """Close all widgets of the form."""
+        close_tree(self.box)
+
+
+def _aligned(widgets: list[Any]) -> list[Any]:
+    """Give all labels of a group the width of the longest."""
+    longest = max((len(widget.description) for widget in widgets), default=0)
+    for widget in widgets:
+        widget.style.description_width = f"{min(max(7 * longest + 4, 60), 156)}px"
+    return widgets
+
+
+def _for(name: str, changed: Callable[[str, Any], None]) -> Callable[[Any], None]:
+    return lambda value: changed(name, value)

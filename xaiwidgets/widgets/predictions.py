@@ -1,0 +1,111 @@
+"""What the network says: five rows with bars; a click explains that class. Any other class can be searched for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from xaiwidgets.errors import InvalidTarget
+from xaiwidgets.widgets.theme import label, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xaiwidgets.model.labels import Labels
+    from xaiwidgets.studio.frame import Prediction
+
+ROWS = 5
+
+
+class Predictions:
+    """Five rows of (label, probability) over bars, and a search over all labels.
+
+    Args:
+        chosen: called with a class index, or ``None`` for "whatever is first".
+        failed: called with a message when a search finds nothing.
+    """
+
+    def __init__(self, chosen: Callable[[int | None], None], failed: Callable[[str], None]) -> None:
+        self._chosen, self._failed = chosen, failed
+        self._labels: Labels | None = None
+        self._shown: tuple[Prediction, ...] = ()
+        self._quiet = False
+        self._buttons = [w.Button(disabled=True, tooltip="No prediction yet") for _ in range(ROWS)]
+        self._bars = [w.HTML("<div></div>") for _ in range(ROWS)]
+        rows = []
+        for number, (button, bar) in enumerate(zip(self._buttons, self._bars, strict=True)):
+            button.on_click(lambda _, number=number: self._clicked(number))
+            row = w.Box([bar, button])
+            row.add_class("xai-row")
+            rows.append(row)
+        self._search = w.Combobox(placeholder="search all classes", continuous_update=False, disabled=True)
+        self._search.description = "Explain"
+        self._search.style.description_width = "56px"
+        self._search.layout.width = "100%"
+        self._search.tooltip = "A label, a WordNet id or a class index"
+        self._search.observe(self._searched, "value")
+        self.box = w.VBox([label("Predictions"), *rows, self._search])
+
+    def set_labels(self, labels: Labels) -> None:
+        """Offer these labels in the search."""
+        self._labels = labels
+        self._search.options = tuple(labels.short(i) for i in range(len(labels)))
+        self._search.disabled = False
+
+    def show(self, predictions: Sequence[Prediction], target: Sequence[int] = (), explained: int | None = None) -> None:
+        """Show the five first classes; the explained one is marked.
+
+        ``explained`` is what an empty target stands for where that is not the first row: with a region hidden.
+        """
+        self._shown = tuple(predictions)
+        for number, (button, bar) in enumerate(zip(self._buttons, self._bars, strict=True)):
+            if number >= len(self._shown):
+                button.description, button.disabled, bar.value = "", True, "<div></div>"
+                continue
+            found = self._shown[number]
+            button.disabled = False
+            button.description = f"{found.probability:6.1%}  {found.label}"
+            button.tooltip = f"Explain {found.label} (probability {found.probability:.4f}, logit {found.logit:.2f})"
+            width = max(0.5, 100 * found.probability)
+            bar.value = f"<div class='xai-bar' style='width:{width:.1f}%'></div>"
+        self.mark(target, explained)
+
+    def mark(self, target: Sequence[int], explained: int | None = None) -> None:
+        """Mark the explained class; an empty target is ``explained``, or the first row."""
+        wanted = target or (() if explained is None else (explained,))
+        for number, button in enumerate(self._buttons):
+            found = self._shown[number].index if number < len(self._shown) else None
+            mark(button, found in wanted if wanted else number == 0 and found is not None)
+        if self._labels is not None and target:
+            known = [i for i in target if isinstance(i, int) and 0 <= i < len(self._labels)]
+            self._write(" + ".join(self._labels.short(i) for i in known))
+        else:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        self._quiet = True
+        try:
+            self._search.value = text
+        finally:
+            self._quiet = False
+
+    def _clicked(self, number: int) -> None:
+        if number < len(self._shown):
+            self._chosen(self._shown[number].index)
+
+    def _searched(self, change: Any) -> None:
+        text = str(change["new"]).strip()[:200]
+        if self._quiet or self._labels is None:
+            return
+        if not text:
+            self._chosen(None)
+            return
+        try:
+            self._chosen(self._labels.index(int(text) if text.isdecimal() else text))
+        except InvalidTarget as error:
+            found = self._labels.search(text, 1)
+            if found:
+                self._chosen(found[0])
+            else:
+                self._failed(str(error))

@@ -1,0 +1,132 @@
+"""Words and numbers about the picture: color bar, value under the pointer, text twin, progress and status."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from xaiwidgets.core.cards import card
+from xaiwidgets.render.colorbar import HEIGHT, colorbar_html
+from xaiwidgets.render.numbers import number
+from xaiwidgets.render.scale import shown_part
+from xaiwidgets.render.words import describe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from xaiwidgets.render.look import Look
+    from xaiwidgets.studio.frame import Frame, Status
+
+#: Progress is sent at most this often, in seconds.
+PACE = 0.08
+#: An error stays in sight for so many seconds while other work goes on, or until something else is asked.
+ERROR_STAYS = 4.0
+
+
+class Readout:
+    """The color bar with its unit, the value under the pointer, and the picture in words."""
+
+    def __init__(self) -> None:
+        self.bar = w.HTML(layout=w.Layout(height=f"{HEIGHT}px", flex="1", min_width="0"))
+        self.cursor = w.HTML(layout=w.Layout(width="168px"))
+        self.twin = w.HTML()
+        self._map: NDArray[np.float32] | None = None
+        self._unit = ""
+        self._sent = 0.0
+        row = w.HBox([self.bar, self.cursor], layout=w.Layout(width="100%", align_items="center"))
+        row.add_class("xai-scale")
+        self.box = w.VBox([row, self.twin], layout=w.Layout(width="100%"))
+        self.leave()
+
+    def show(self, frame: Frame, look: Look) -> None:
+        """Say what the frame shows under this look."""
+        result, scale = frame.result, frame.scale(look)
+        part = shown_part(result.map(), look.sign)
+        self._map, self._unit = part, result.unit
+        self.bar.value = colorbar_html(scale, look, result.unit)
+        words = describe(
+            part, scale, method=card(frame.lens.method).title, target=frame.target, layer=result.layer, unit=result.unit
+        )
+        extras = list(result.notes)
+        if result.gap is not None and result.progress >= 1:
+            extras.insert(0, f"Completeness gap {number(result.gap)} {result.unit}.")
+        if "standard_error" in result.details:
+            extras.insert(0, f"Standard error at most {number(float(result.details['standard_error'].max()))}.")
+        notes = escape(" ".join(extras))
+        self.twin.value = (
+            f"<div class='xai-twin' role='status' aria-live='polite'>{escape(words)}"
+            f"<div class='xai-muted' style='font-size:11.5px;min-height:17px'>{notes}</div></div>"
+        )
+
+    def point(self, row: float, column: float) -> None:
+        """Show the value at a place given as shares of the picture."""
+        shown = self._map  # the worker may put another one there
+        if shown is None or time.monotonic() - self._sent < PACE / 2:
+            return
+        self._sent = time.monotonic()
+        height, width = shown.shape
+        inside = shown[min(height - 1, int(row * height)), min(width - 1, int(column * width))]
+        words = f"<b>{number(float(inside))}</b> {escape(self._unit)}"
+        self.cursor.value = f"<div class='xai-point' title='{escape(self._unit)}'>under the pointer<br>{words}</div>"
+
+    def leave(self) -> None:
+        """The pointer has left the picture."""
+        self.cursor.value = "<div class='xai-point xai-muted'>under the pointer<br>–</div>"
+
+    def clear(self) -> None:
+        """There is no map yet."""
+        self._map = None
+        self.bar.value = ""
+        self.twin.value = "<div class='xai-twin'>&nbsp;<div style='min-height:17px'></div></div>"
+
+
+class StatusLine:
+    """What is happening, how far it is, what it has cost; or what went wrong and what would work."""
+
+    def __init__(self) -> None:
+        self.progress = w.HTML()
+        self.line = w.HTML()
+        self._sent = 0.0
+        self._kind = ""
+        self._error, self._failed = "", 0.0
+
+    def show(self, status: Status) -> None:
+        """Show a status; progress of running work is thinned out."""
+        now = time.monotonic()
+        if status.kind == "busy" == self._kind and now - self._sent < PACE and status.progress < 1:
+            return
+        self._sent, self._kind = now, status.kind
+        share = 100 if status.kind == "idle" else 100 * status.progress
+        shade = "0" if status.kind in ("idle", "error") else "1"
+        self.progress.value = (
+            f"<div class='xai-progress' role='progressbar' aria-valuenow='{share:.0f}' style='opacity:{shade}'>"
+            f"<div style='width:{share:.1f}%'></div></div>"
+        )
+        self.line.value = f"<div class='xai-status xai-kind-{status.kind}' role='status'>{self._words(status)}</div>"
+
+    def forgive(self) -> None:
+        """A person has asked for something else: the last error need not stay."""
+        self._error = ""
+
+    def _words(self, status: Status) -> str:
+        text = escape(status.text)
+        if status.kind == "error":
+            self._error, self._failed = f"<span class='xai-error' role='alert'>{text}</span>", time.monotonic()
+            return self._error
+        if time.monotonic() - self._failed > ERROR_STAYS:
+            self._error = ""
+        parts: list[Any] = [f"{self._error}<span>{text}</span>"]
+        if status.kind == "busy" and status.progress:
+            parts.append(f"{status.progress:.0%}")
+        forward, backward = status.passes
+        if forward or backward:
+            parts.append(f"{forward} forward, {backward} backward passes")
+        if status.seconds:
+            parts.append(f"{status.seconds:.2f} s")
+        if status.kind == "busy" and status.left is not None and status.seconds > 1:
+            parts.append(f"about {status.left:.0f} s left")
+        return "".join(f"<span class='{'xai-muted' if i else ''}'>{part}</span>" for i, part in enumerate(parts))
