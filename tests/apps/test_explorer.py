@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import json
 import logging
 import math
@@ -25,15 +26,18 @@ from torch import nn
 import xaiwidgets as xw
 from xaiwidgets.apps.explorer import Explorer
 from xaiwidgets.core.cards import card, cards
-from xaiwidgets.errors import InvalidImage, InvalidKnob, InvalidTarget, UnknownMethod
+from xaiwidgets.errors import InvalidImage, InvalidKnob, InvalidTarget, NotApplicable, UnknownMethod
 from xaiwidgets.model.model import Model
-from xaiwidgets.render.look import Look
+from xaiwidgets.render.channels import shown
+from xaiwidgets.render.compose import palette_name
+from xaiwidgets.render.look import CHANNELS, Look
+from xaiwidgets.render.palettes import CENTERED, PALETTES
 from xaiwidgets.render.words import describe
-from xaiwidgets.studio.lens import Lens
+from xaiwidgets.studio.lens import Lens, Unit
 
 LONG = 60.0
 CONTROLS = (w.Button, w.ToggleButton, w.Checkbox, w.Combobox, w.FileUpload, w.Dropdown, w.SelectionSlider)
-CONTROLS += (w.IntSlider, w.FloatSlider, w.FloatLogSlider, w.BoundedIntText)
+CONTROLS += (w.IntSlider, w.FloatSlider, w.FloatLogSlider, w.BoundedIntText, w.Text)
 
 
 def parts(root):
@@ -432,6 +436,10 @@ def test_pressing_the_photo_shows_it_plain(make_explorer):
     np.testing.assert_array_equal(explorer.stage._pixels, explorer.studio.frame.photo)
     point(explorer, "mouse_up", 20, 20)
     np.testing.assert_array_equal(explorer.stage._pixels, mixed)
+    mixed = explorer.stage._pixels
+    point(explorer, "mouse_move", 20, 20)
+    point(explorer, "mouse_out", 20, 20)
+    assert explorer.stage._pixels is mixed  # nothing is drawn when the pointer only passes
 
 
 @pytest.mark.parametrize("layout", ["overlay", "side", "map"])
@@ -477,7 +485,175 @@ def test_an_uploaded_photo_and_a_network_of_one_s_own_are_named_in_the_code(make
     assert "xw.Model(network)  # your own network, 'mine'" in own._code()
 
 
+# -- hidden units -----------------------------------------------------------------------------------------------------
+
+
+def test_a_hidden_unit_in_place_of_a_class_and_back(make_explorer, send):
+    explorer = make_explorer(method="saliency", target=4)
+    send(explorer.predictions.kind, index=1)
+    unit = explorer.lens.unit
+    assert explorer.lens.target == ()
+    assert explorer.studio.status.kind == "idle"
+    assert f"Saliency for {unit.layer} channel {unit.channel}" in explorer.readout.twin.value
+    assert explorer.predictions.unit.chosen == (unit.layer, unit.channel, "mean")
+    send(explorer.predictions.unit.position, index=1)
+    assert explorer.lens.unit == Unit(unit.layer, unit.channel, "max")
+    explorer.gallery._buttons["rocket"].click()
+    assert explorer.lens.unit == Unit(unit.layer, unit.channel, "max")  # another photo, the same unit
+    assert explorer.result.provenance.image == "rocket"
+    explorer.predictions._find.click()
+    assert explorer.lens.unit.position == "max"
+    explorer.predictions._buttons[2].click()
+    assert explorer.lens.unit is None
+    assert explorer.lens.target == (explorer.studio.predictions[2].index,)
+    assert explorer.predictions.kind.value == "class"
+
+
+def test_a_hidden_unit_from_a_program(make_explorer, digits):
+    target = xw.Target.hidden("features.3", 5, "center")
+    explorer = make_explorer(method="saliency", target=target)
+    assert explorer.lens.unit == Unit("features.3", 5, "center")
+    expected = xw.explain(digits, "coffee", "saliency", target=target)
+    np.testing.assert_array_equal(explorer.result.values, expected.values)
+    explorer.put(target=2)
+    assert (explorer.lens.unit, explorer.lens.target) == (None, (2,))
+    explorer.put(target=xw.Target.hidden("features.0", 1))
+    assert explorer.lens.unit == Unit("features.0", 1)
+    before = explorer.lens
+    with pytest.raises(InvalidTarget):
+        explorer.put(target=xw.Target.hidden("features.0", 10**6))
+    assert explorer.lens == before
+
+
+def test_hiding_a_region_while_a_unit_is_explained(make_explorer, send):
+    explorer = make_explorer(method="saliency", target=xw.Target.hidden("features.3", 5))
+    send(explorer.occluder.toggle, value=True)
+    assert "features.3 channel 5" in explorer.occluder.reading.value
+    assert "%" not in explorer.occluder.reading.value
+    assert not any("xai-on" in button._dom_classes for button in explorer.predictions._buttons)
+    assert explorer.predictions.kind.value == "unit"
+
+
+@pytest.fixture(scope="module")
+def of_a_unit(digits):
+    """One explorer for all methods: what they say about a hidden unit does not depend on what came before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xaiwidgets.studio.studio.Studio._time", lambda studio: iter(()))
+        explorer = Explorer(digits, method="saliency", target=xw.Target.hidden("features.6", 3), sync=True)
+        yield explorer
+        explorer.close()
+
+
+@pytest.mark.parametrize("made", cards("explainer"), ids=lambda c: c.id)
+def test_every_method_explains_a_hidden_unit_or_says_why_not(of_a_unit, made):
+    of_a_unit.picker._chips[made.id].click()
+    assert of_a_unit.lens.unit == Unit("features.6", 3)
+    if of_a_unit.studio.status.kind == "error":
+        assert f"{made.id} needs" in of_a_unit.studio.status.text
+    else:
+        assert of_a_unit.result.provenance.method == made.id
+        assert of_a_unit.result.provenance.target == "features.6 channel 3"
+
+
+# -- receipts and channels --------------------------------------------------------------------------------------------
+
+
+class Color(nn.Module):
+    """A small network of color pictures."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3, padding=1), nn.ReLU())
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean(dim=(2, 3)))
+
+
+@pytest.fixture(scope="module")
+def color():
+    return Model(Color(), size=40)
+
+
+def test_the_receipt_is_told_in_a_line_and_unfolds(make_explorer, send, color):
+    explorer = make_explorer(color, method="integrated_gradients", points=2)
+    gap, explained = explorer.result.gap, explorer.result.details["explained"]
+    assert explained == pytest.approx(explorer.result.score - explorer.result.details["baseline_score"])
+    assert "Sum " in explorer.readout.twin.value
+    assert ("xai-warn" in explorer.readout.twin.value) == (abs(gap) > 0.01 * abs(explained))
+    assert explorer.receipt.panel.value == ""
+    send(explorer.receipt.toggle, value=True)
+    assert "sum of the map" in explorer.receipt.panel.value
+    assert "xai-accounting" in explorer._dom_classes
+    explorer.put(method="saliency")
+    assert "keeps no account" in explorer.receipt.panel.value
+    send(explorer.receipt.toggle, value=False)
+    assert "xai-accounting" not in explorer._dom_classes
+
+
+def test_relevance_has_its_receipt_and_rules_by_layer(make_explorer, send, color):
+    explorer = make_explorer(color, method="lrp", composite="epsilon")
+    editor = explorer._forms["lrp"].controls["rules"].widget
+    send(explorer.receipt.toggle, value=True)
+    assert "Where the relevance went" in explorer.receipt.panel.value
+    assert "features.2" in explorer.receipt.panel.value
+    send(editor._open, value=True)
+    assert list(editor._rows) == ["features.0", "features.2", "classifier"]
+    before = explorer.result
+    send(editor._rows["features.2"], index=[v for _, v in editor._rows["features.2"].options].index("zplus"))
+    assert dict(explorer.lens.knobs)["rules"] == "features.2=zplus"
+    assert explorer.result is not before
+    rows = {row["layer"]: row["rule"] for row in explorer.result.details["coverage"] if row["kind"] == "conv"}
+    assert rows["features.2"] == "zplus"
+    assert rows["features.0"] != "zplus"
+    assert "rules='features.2=zplus'" in explorer._code()
+    assert Lens.from_query(explorer.lens.to_query()) == explorer.lens
+    editor._reset.click()
+    np.testing.assert_array_equal(explorer.result.values, before.values)
+
+
+def test_channels_are_looked_at_without_running_the_method_again(make_explorer, send, color, spent):
+    explorer = make_explorer(color, method="guided_backprop")
+    before, combined = list(spent), explorer.stage._pixels
+    control = explorer.look.controls["channels"].widget
+    assert not control.disabled
+    seen = []
+    for choice in ("red", "green", "blue", "as image", "sum"):
+        send(control, index=[v for _, v in control.options].index(choice))
+        assert explorer.lens.look.channels == choice
+        assert not any(np.array_equal(explorer.stage._pixels, other) for other in (combined, *seen))
+        seen.append(explorer.stage._pixels)
+    assert spent == before
+    assert f"channels={'sum'!r}" in explorer._code()
+    explorer.put(method="grad_cam")
+    assert control.disabled
+    assert explorer.lens.look.channels == "sum"  # and is back with the next map that has channels
+
+
+@pytest.mark.parametrize("made", cards("explainer"), ids=lambda c: c.id)
+def test_zero_has_its_own_color_in_the_middle_of_every_signed_map(made, color):
+    try:
+        result = xw.explain(color, "coffee", made.id)
+    except NotApplicable:
+        result = xw.explain(xw.load_model("digits_vgg"), "coffee", made.id)
+    for channels, name in itertools.product(CHANNELS, ("auto", *PALETTES)):
+        part = shown(result, Look(palette=name, channels=channels))
+        low, high = part.points.min(), part.points.max()
+        assert part.scale.diverging or not low < -1e-6 * high < 0
+        if part.scale.diverging:
+            assert part.scale.low == -part.scale.high
+            assert palette_name(part.scale, part.look) in CENTERED
+
+
 # -- accessibility ----------------------------------------------------------------------------------------------------
+
+
+def named(part):
+    """Return whether a control, or each button of a group, bears words."""
+    if isinstance(part, w.ToggleButtons):
+        return all(words.strip() for words, _ in part.options) and len(part.tooltips) == len(part.options)
+    return (part.description or "").strip() or (part.tooltip or "").strip()
 
 
 def test_every_control_has_a_name(make_explorer):
@@ -487,14 +663,15 @@ def test_every_control_has_a_name(make_explorer):
     found = [part for part in parts(explorer) if isinstance(part, CONTROLS)]
     found += [c.widget for form in explorer._forms.values() for c in form.controls.values()]
     assert len(found) > 40
-    unnamed = [part for part in found if not (part.description or "").strip() and not (part.tooltip or "").strip()]
+    found += [part for part in parts(explorer) if isinstance(part, w.ToggleButtons)]
+    unnamed = [part for part in found if not named(part)]
     assert unnamed == []
 
 
 def test_no_kind_of_control_is_left_out_above(make_explorer):
     explorer = make_explorer()
     inputs = [part for part in parts(explorer) if "value" in part.keys or isinstance(part, w.Button)]
-    assert {type(part) for part in inputs if not isinstance(part, (*CONTROLS, w.HTML))} == set()
+    assert {type(part) for part in inputs if not isinstance(part, (*CONTROLS, w.HTML, w.ToggleButtons))} == set()
 
 
 def test_the_text_twin_is_written_anew_with_each_frame(make_explorer):
@@ -534,7 +711,13 @@ def test_three_hundred_hostile_updates(make_explorer, send, spent, caplog):
             names = rng.sample(sorted(widget.keys), k=min(len(widget.keys), rng.choice([1, 1, 2])))
             send(widget, **{name: rng.choice(HOSTILE) for name in names})
         else:
-            meddle(rng, send, rng.choice([part for part in parts(explorer) if isinstance(part, (*CONTROLS, Canvas))]))
+            meddle(
+                rng,
+                send,
+                rng.choice(
+                    [part for part in parts(explorer) if isinstance(part, (*CONTROLS, w.ToggleButtons, Canvas))]
+                ),
+            )
     assert len(allowed) > 40  # much of it was taken for the wish of a person
     assert alive(explorer)
     ours = [r for r in caplog.records if r.exc_info and raised_in_ours(r.exc_info[2])]
@@ -555,6 +738,11 @@ def meddle(rng, send, widget):
         send(widget, index=rng.choice([0, 1, 2, 3, -1, 99]))
     elif isinstance(widget, (w.ToggleButton, w.Checkbox)):
         send(widget, value=rng.random() < 0.5)
+    elif isinstance(widget, w.Text) and not isinstance(widget, w.Combobox):
+        send(widget, value=rng.choice(["", "grad", "nonsense", "x" * 999, "<b>"]))
+        widget._handle_custom_msg({"event": rng.choice(["submit", "nothing"])}, [])
+    elif isinstance(widget, w.ToggleButtons):
+        send(widget, index=rng.choice([0, 1, -1, 99]))
     elif isinstance(widget, w.Combobox):
         send(widget, value=rng.choice(["", "3", "7", "nonsense", "9" * 999, "<b>"]))
     elif isinstance(widget, w.FileUpload):

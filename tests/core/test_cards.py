@@ -8,8 +8,8 @@ import re
 import pytest
 
 from xaiwidgets.core import cards as registry
-from xaiwidgets.core.cards import FAMILIES, card, cards, explainer, methods, resolve, synthesizer
-from xaiwidgets.core.knobs import Choice, Range, knob, knobs_of
+from xaiwidgets.core.cards import FAMILIES, card, cards, choices, explainer, methods, resolve, synthesizer
+from xaiwidgets.core.knobs import Choice, MethodName, Range, knob, knobs_of
 from xaiwidgets.engine.run import NEEDS
 from xaiwidgets.errors import InvalidKnob, UnknownMethod
 
@@ -54,7 +54,7 @@ def test_a_card_is_complete(made):
         assert getattr(made, name).strip() == getattr(made, name) != "", name
     assert re.search(r"\b(19|20)\d\d\b", made.cite), "authors and year"
     assert re.fullmatch(r"arXiv:\d{4}\.\d{4,5}|(doi:)?10\.\d{4,}/\S+", made.paper)
-    assert re.match(r"\d(\.\d+)+", made.section)
+    assert re.fullmatch(r"\d(\.\d+)*", made.section)
     assert set(made.needs) <= set(NEEDS), "a need that no model is asked for"
 
 
@@ -167,3 +167,26 @@ def test_the_table_prints_in_a_shell_and_in_a_notebook():
 def test_the_table_escapes_what_it_shows(empty):
     explainer(**{**TEXTS, "title": "<b>&"}, family="cam")(type("Bold", (), {}))
     assert "&lt;b&gt;&amp;" in methods()._repr_html_()
+
+
+def test_the_methods_that_a_wrapper_may_name():
+    every = {made.id for made in cards("explainer")}
+    assert {made.id for made in choices(MethodName())} == every
+    assert {made.id for made in choices(MethodName(exclude=("rise", "saliency")))} == every - {"rise", "saliency"}
+    without = {made.id for made in choices(MethodName(without=("relu", "spatial")))}
+    assert {"guided_backprop", "grad_cam"} <= every - without
+    assert {"saliency", "occlusion"} <= without
+
+
+def test_a_mixin_may_check_what_the_knobs_cannot(empty):
+    class Checked:
+        def __post_init__(self):
+            raise InvalidKnob("never")
+
+    class Made(Checked):
+        """Yields ``(1, H, W)``."""
+
+        strength: int = knob(1, Range(0, 5), label="S", help="h")
+
+    with pytest.raises(InvalidKnob, match="never"):
+        explainer(family="gradient", **TEXTS)(Made)()

@@ -17,6 +17,7 @@ from xaiwidgets.core.knobs import (
     LayerName,
     MethodName,
     Range,
+    ReferenceName,
     check_knobs,
     clamp_knobs,
     knob,
@@ -53,7 +54,8 @@ HOSTILE = (
     "__import__('os')",
 )
 DOMAINS = {"whole": (WHOLE, 7), "real": (REAL, 0.25), "choice": (CHOICE, "white"), "flag": (FLAG, False)}
-NAMED = {**DOMAINS, "layer": (LAYER, ""), "method": (METHOD, "saliency")}
+REFERENCES = ReferenceName()
+NAMED = {**DOMAINS, "layer": (LAYER, ""), "method": (METHOD, "saliency"), "references": (REFERENCES, "photos")}
 
 
 def inside(domain, value):
@@ -100,6 +102,7 @@ def test_a_hostile_value_is_refused_by_name_and_clamped_inside(name, value):
         (FLAG, np.bool_(False), False),
         (METHOD, "grad_cam", "grad_cam"),
         (LAYER, "blocks.4#2", "blocks.4#2"),
+        (REFERENCES, np.str_("my photos-2"), "my photos-2"),
     ],
 )
 def test_numbers_of_other_libraries_become_plain_ones(domain, value, expected):
@@ -139,6 +142,13 @@ def test_bounds_are_included():
         (METHOD, "smoothgrad", 99),
         (METHOD, "os.system", 99),
         (LAYER, "y" * 301, 99),
+        (REFERENCES, "../photos", 99),
+        (REFERENCES, "/etc", 99),
+        (REFERENCES, "a.b", 99),
+        (REFERENCES, "~", 99),
+        (REFERENCES, "C:\\photos", 99),
+        (REFERENCES, "photos\n", 99),
+        (REFERENCES, "y" * 61, 99),
     ],
 )
 def test_clamping_moves_numbers_and_replaces_the_rest(domain, value, expected):

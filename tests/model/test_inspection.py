@@ -37,6 +37,10 @@ def test_layers_come_in_execution_order_with_shapes():
     assert found.classes == nets.CLASSES
 
 
+def test_convolutions_and_dense_layers_are_listed_once_in_execution_order():
+    assert look(nets.f3()).weighted == (("conv1", "conv"), ("conv2", "conv"), ("conv3", "conv"), ("head", "linear"))
+
+
 def test_containers_are_no_leaves_and_parametrized_convolutions_are():
     leaf = {layer.name: layer.leaf for layer in look(nets.new_weight_norm()).layers}
     assert leaf["0"]

@@ -15,6 +15,7 @@ def test_defaults_are_inside_their_domains_and_equal_looks_are_one_cache_key():
         "opacity": 0.6,
         "palette": "auto",
         "sign": "auto",
+        "channels": "combined",
         "smooth": True,
         "clip": 99.5,
         "blend": "by value",

@@ -49,7 +49,7 @@ def test_numbers_round_trip_without_pickle(tmp_path):
 def test_the_line_leaves_out_what_is_not_known():
     line = provenance_line(attribution(score=9.31, gap=-0.01))
     assert line == (
-        "net · picture coffee · samples=100, p=0.500 · score 9.31 · completeness gap −0.0100 · 101 + 0 passes · "
-        "1.50 s · torch 2.4"
+        "net · picture coffee · samples=100, p=0.500 · score 9.31 · Sum 6.00 · gap −0.0100 (0.11 % of the score) · "
+        "101 + 0 passes · 1.50 s · torch 2.4"
     )
     assert provenance_line(attribution(provenance=Provenance())) == ""

@@ -11,12 +11,14 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import xaiwidgets
 from xaiwidgets.core.cards import card, cards
-from xaiwidgets.core.knobs import Choice, Flag, Range
+from xaiwidgets.core.knobs import Choice, Flag, Range, ReferenceName
 from xaiwidgets.core.results import Attribution
 from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.model import references
 from xaiwidgets.serving import cli
 
 COMMAND = [sys.executable, "-P", "-m", "xaiwidgets.serving"]
@@ -99,6 +101,22 @@ def test_knobs_are_read_as_their_domain_says():
     assert cli._read("rule", "a=b", Choice(("a=b", "c"))) == "a=b"
 
 
+def test_reference_pictures_are_named_or_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(references, "_SETS", {})
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "my dogs & cats"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (20, 20)).save(tmp_path / name / "one.png")
+    assert cli._read("references", "plain", ReferenceName()) == "plain"
+    assert cli._read("references", "photos", ReferenceName()) == "photos"
+    assert references._SETS == {}, "the built-in set, though there is a folder of that name"
+    for text, name in (("./photos", "folder-photos"), ("my dogs & cats", "folder-my-dogs-cats")):
+        assert cli._read("references", text, ReferenceName()) == name
+        assert references.find_references(name).names == ("one.png",)
+    with pytest.raises(InvalidKnob, match=r"references must be the name of a set of pictures .* got './nothing'"):
+        cli._read("references", "./nothing", ReferenceName())
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -157,6 +175,28 @@ def test_explain_passes_on_what_was_asked(monkeypatch, tmp_path, word, target):
     method = card("integrated_gradients").make(points=7)
     assert asked == {"photo": "coffee", "method": method, "target": target, "model": "digits_gap"}
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_explain_prints_what_the_map_adds_up_to(monkeypatch, tmp_path, capsys):
+    details = {
+        "explained": 100.0,
+        "receipt": {"start": 100.0, "input": 64.0, "bias": 36.0},
+        "coverage": ({"layer": "a", "kind": "conv", "rule": "zplus", "count": 2},),
+    }
+    found = Attribution(np.ones((1, 8, 8), np.float32), "logit", signed=True, size=(32, 32), gap=-36.0, details=details)
+    monkeypatch.setattr(xaiwidgets, "load_model", Recorder, raising=False)
+    monkeypatch.setattr(xaiwidgets, "explain", lambda *a, **k: found, raising=False)
+    words = ["explain", "coffee", "--method", "saliency", "-o", str(tmp_path / "out.npz")]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Sum 64.0 of 100 · gap −36.0 (36 %) · bias 36 %",
+        "Warning: 36 % of the difference is missing from the map.",
+        "Relevance: start 100 → input 64.0 (64 %), bias 36.0 (36 %)",
+        "2 of 2 operations ruled: 2 conv by zplus",
+    ]
+    found = found.replace(gap=None, details={})
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow

@@ -26,10 +26,10 @@ def test_every_method_has_a_row():
 
 
 def test_insert_keeps_what_stands_around():
-    text = insert(f"before\n{START}\nold\n{END}\nafter\n")
+    text = insert(f"before\n{START}\nstale row\n{END}\nafter\n")
     assert text.startswith(f"before\n{START}\n| Family")
     assert text.endswith(f"\n{END}\nafter\n")
-    assert "old" not in text
+    assert "stale row" not in text
     with pytest.raises(ValueError, match="must hold"):
         insert("no markers")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ import pytest
 from xaiwidgets.core.cards import cards
 from xaiwidgets.errors import InvalidKnob, UnknownMethod
 from xaiwidgets.render.look import Look
-from xaiwidgets.studio.lens import LONGEST_QUERY, MOST_CLASSES, Lens, explainer_card
+from xaiwidgets.studio.lens import LARGEST_INDEX, LONGEST_NAME, LONGEST_QUERY, MOST_CLASSES, Lens, Unit, explainer_card
 
 HUGE = 10**400
 
@@ -76,6 +77,58 @@ def test_round_trip_through_a_link(made):
         assert Lens.from_query("?" + lens.to_query()) == lens
 
 
+UNITS = [
+    Unit("features.3", 5),
+    Unit("blocks.2.0.conv_dw#2", 0, "max"),
+    Unit("a,b=c&d %", 1279, "center"),
+    Unit("x", 7, (3, 40)),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_hidden_unit_round_trips_through_a_link(unit):
+    lens = Lens("chelsea", (), "saliency", unit=unit)
+    assert Lens.from_query(lens.to_query()) == lens
+    assert "target" not in lens.to_query()
+
+
+def test_a_hidden_unit_is_part_of_the_question_and_comes_before_classes():
+    lens = Lens(target=(3,), unit=UNITS[0])
+    assert lens.asked == UNITS[0]
+    assert lens.question != Lens(target=(3,)).question
+    assert lens.question == Lens(unit=UNITS[0]).question
+    assert Lens(target=(3,)).asked == (3,)
+    assert Lens.from_query("target=3&unit=5,mean,features.3") == Lens(unit=UNITS[0])
+    assert "target" not in lens.to_query()
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("", None),
+        ("5", None),
+        ("5,mean", None),
+        ("5,mean,", None),
+        ("-1,mean,a", None),
+        ("five,mean,a", None),
+        ("1e3,mean,a", None),
+        ("9999999999,mean,a", Unit("a", LARGEST_INDEX)),
+        ("9" * 3000 + ",mean,a", Unit("a", LARGEST_INDEX)),
+        ("5,minimum,a", Unit("a", 5)),
+        ("5,,a", Unit("a", 5)),
+        ("5,1:2:3,a", Unit("a", 5)),
+        ("5,-1:2,a", Unit("a", 5)),
+        ("5,1:99999999,a", Unit("a", 5, (1, LARGEST_INDEX))),
+        ("5,mean," + "a" * 999, Unit("a" * LONGEST_NAME, 5)),
+        ("5,mean,<script>", Unit("<script>", 5)),
+    ],
+)
+def test_a_unit_of_a_link_is_clamped(text, unit):
+    lens = Lens.from_query(urlencode({"target": "3", "unit": text}))
+    assert lens.unit == unit
+    assert lens.target == (() if unit else (3,))
+
+
 def test_the_default_link_is_short():
     assert Lens().to_query() == "image=coffee&method=grad_cam"
     assert Lens.from_query("") == Lens()
@@ -125,7 +178,17 @@ def test_an_image_name_is_only_text_of_limited_length():
 
 def test_random_bytes_never_raise():
     rng = random.Random(0)
-    names = ["method", "image", "target", "k.layer", "k.window_height", "look.opacity", "look.layout", "k.samples"]
+    names = [
+        "method",
+        "image",
+        "target",
+        "unit",
+        "k.layer",
+        "k.window_height",
+        "look.opacity",
+        "look.layout",
+        "k.samples",
+    ]
     texts = ["1", "-1", "NaN", "Infinity", "1e400", '"a"', "[]", "{}", "null", "true", "0x10", "\x00", "é", str(HUGE)]
     for _ in range(500):
         pairs = [(rng.choice(names), rng.choice(texts)) for _ in range(rng.randrange(6))]
@@ -138,3 +201,13 @@ def test_a_lens_made_by_hand_is_not_clamped():
         Lens(method="occlusion", knobs=(("window_height", 0),)).make()
     with pytest.raises(dataclasses.FrozenInstanceError):
         Lens().image = "x"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "/etc", "../photos", "~", "photos/../.."])
+def test_a_link_cannot_name_reference_pictures_that_nobody_registered(name):
+    link = {"method": "expected_gradients", "k.samples": "8"}
+    lens = Lens.from_query(urlencode({**link, "k.references": json.dumps(name)}))
+    assert lens.method == "expected_gradients"
+    assert lens.make().references == "photos"
+    known = Lens.from_query(urlencode({**link, "k.references": '"plain"'}))
+    assert (known.make().references, known.make().samples) == ("plain", 8)

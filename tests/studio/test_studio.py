@@ -13,7 +13,7 @@ from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.model import Model
 from xaiwidgets.render.look import Look
 from xaiwidgets.studio import studio as module
-from xaiwidgets.studio.lens import Lens
+from xaiwidgets.studio.lens import Lens, Unit
 from xaiwidgets.studio.studio import KEPT, Studio
 
 LONG = 30.0
@@ -587,3 +587,55 @@ def test_many_fast_questions_end_with_the_last(make_studio, record):
             asked = found
         elif event == "frame" and asked is not None:
             assert found.lens.image == asked.image  # never a map of another photo
+
+
+# -- hidden units -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("position", ["mean", "max", "center", (2, 3)])
+def test_a_hidden_unit_is_explained(make_studio, digits, position):
+    studio = make_studio(Lens(method="saliency", unit=Unit("features.3", 5, position)))
+    studio.start()
+    expected = xw.explain(digits, "coffee", "saliency", target=xw.Target.hidden("features.3", 5, position))
+    np.testing.assert_array_equal(studio.frame.result.values, expected.values)
+    assert studio.frame.target == expected.provenance.target
+    assert studio.status.kind == "idle"
+
+
+@pytest.mark.parametrize("unit", [Unit("no.such"), Unit("features.3", 10**6), Unit("features.3", 0, (99, 0))])
+def test_a_unit_that_the_network_lacks_is_an_error_and_the_picture_stays(make_studio, unit):
+    studio = make_studio(Lens(method="saliency"))
+    studio.start()
+    before = studio.frame
+    studio.put(studio.lens.replace(unit=unit))
+    assert studio.status.kind == "error"
+    assert studio.frame is before
+
+
+@pytest.mark.parametrize("position", ["mean", "max", "center"])
+def test_the_strongest_unit_of_a_layer_is_found(make_studio, record, digits, position):
+    studio = make_studio(Lens(method="saliency", target=(3,)))
+    studio.start()
+    heard = record(studio)
+    studio.strongest("features.3", position)
+    maps = digits.activations(digits.input("coffee"), ["features.3"])["features.3"][0]
+    middle = maps[:, maps.shape[1] // 2, maps.shape[2] // 2]
+    expected = {"mean": maps.mean(dim=(1, 2)), "max": maps.amax(dim=(1, 2)), "center": middle}[position]
+    assert studio.lens.unit == Unit("features.3", int(expected.argmax()), position)
+    assert studio.lens.target == ()
+    assert studio.frame.lens.unit == studio.lens.unit
+    assert told(heard, "lens") == [studio.lens]
+    studio.strongest("no.such", "mean")
+    assert studio.status.kind == "error"
+
+
+def test_hiding_a_region_tells_the_activation_of_a_unit(make_studio, record, digits):
+    studio = make_studio(Lens(method="saliency", unit=Unit("features.3", 5)))
+    studio.start()
+    heard = record(studio)
+    studio.probe((0, 0, 24, 24))
+    (probe,) = told(heard, "probe")
+    target = digits.unit("features.3", 5)
+    assert probe.unit == "activation"
+    assert probe.whole == pytest.approx(float(digits.scores(digits.input("coffee"), target)[0]), rel=1e-5)
+    assert probe.score != probe.whole

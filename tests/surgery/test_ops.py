@@ -32,6 +32,18 @@ def met(call):
     return mode.ops
 
 
+def test_the_larger_of_two_is_no_reduction():
+    other = torch.rand(1, 4, 6, 6)
+    for call in (lambda x: torch.max(x, other), lambda x: x.max(other=other), lambda x: torch.maximum(x, other)):
+        (op,) = met(call)
+        assert op.kind == "pointwise"
+        assert len(op.inputs) == 2
+    for call in (lambda x: x.max(), lambda x: x.max(dim=1), lambda x: x.amax((2, 3))):
+        (op,) = met(call)
+        assert op.kind == "max"
+        assert len(op.inputs) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "inplace"),
     [

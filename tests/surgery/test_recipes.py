@@ -8,11 +8,18 @@ import sys
 
 import pytest
 
-from xaiwidgets.surgery.recipes import DECONV, GUIDED, recipe
+from xaiwidgets.surgery.recipes import DECONV, GUIDED, desalinet, recipe
 from xaiwidgets.surgery.rules import RULES
 
+FAMILY = [
+    desalinet(relu_mask=mask, switches=switches, rectify=rectify)
+    for mask in (True, False)
+    for switches in (True, False)
+    for rectify in (True, False)
+]
 
-@pytest.mark.parametrize("made", [GUIDED, DECONV])
+
+@pytest.mark.parametrize("made", [GUIDED, DECONV, *FAMILY])
 def test_named_rules_exist_and_nothing_is_both_ruled_and_refused(made):
     kinds = {kind for kind, _ in made.rules}
     assert {name for _, name in made.rules} <= set(RULES)
@@ -27,6 +34,15 @@ def test_equal_recipes_are_one_key():
     assert len({one, two, GUIDED}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.name = "other"
+
+
+def test_the_family_has_eight_members():
+    assert len(set(FAMILY)) == 8
+    assert desalinet() == FAMILY[0]
+    assert FAMILY[0].rule_of("relu") == GUIDED.rule_of("relu")
+    assert desalinet(relu_mask=False).rule_of("relu") == DECONV.rule_of("relu")
+    assert desalinet().rule_of("max_pool") is None
+    assert desalinet(switches=False).rule_of("max_pool") == "center"
 
 
 def test_rule_of():

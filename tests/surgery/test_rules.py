@@ -80,3 +80,54 @@ def test_a_clamp_whose_result_is_overwritten_keeps_its_gate():
 
 def test_guided_and_deconv_are_registered():
     assert {"plain", "guided", "deconv"} <= set(RULES)
+
+
+CENTERS = recipe("unpooled to the center", {"max_pool": "center", "adaptive_max_pool": "center"})
+POOLS = {
+    "2": (lambda x: F.max_pool2d(x, 2), lambda i, n: range(2 * i, 2 * i + 2)),
+    "3, 2, 1": (lambda x: F.max_pool2d(x, 3, 2, 1), lambda i, n: range(max(2 * i - 1, 0), min(2 * i + 2, n))),
+    "overhanging": (lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True), lambda i, n: range(2 * i, min(2 * i + 3, n))),
+    "dilated": (lambda x: F.max_pool2d(x, 2, 1, dilation=3), lambda i, n: range(i, i + 4)),
+    "one number in a list": (lambda x: F.max_pool2d(x, [3], stride=[3]), lambda i, n: range(3 * i, 3 * i + 3)),
+    "indices": (lambda x: F.max_pool2d(x, 4, return_indices=True)[0], lambda i, n: range(4 * i, 4 * i + 4)),
+    "adaptive": (lambda x: F.adaptive_max_pool2d(x, 3), lambda i, n: range(i * n // 3, -(-(i + 1) * n // 3))),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_unpooling_without_switches_goes_to_the_center_of_each_window(name):
+    call, window = POOLS[name]
+    values = torch.randn(2, 3, 8, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    upstream = torch.randn(call(values).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found, output, _ = through(call, CENTERS, values, upstream)
+    assert torch.equal(output, call(values))
+    wanted = torch.zeros_like(values)
+    for row in range(upstream.shape[2]):
+        for column in range(upstream.shape[3]):
+            rows, columns = window(row, 8), window(column, 10)
+            # of an even count the first of the two in the middle
+            place = rows[(len(rows) - 1) // 2], columns[(len(columns) - 1) // 2]
+            wanted[:, :, place[0], place[1]] += upstream[:, :, row, column]
+    assert torch.equal(found, wanted)
+
+
+def test_unpooling_of_lines_and_volumes():
+    line = torch.arange(6.0).reshape(1, 1, 6)
+    found, _, _ = through(lambda x: F.max_pool1d(x, 3), CENTERS, line, torch.tensor([[[5.0, 7.0]]]))
+    assert found.tolist() == [[[0, 5, 0, 0, 7, 0]]]
+    found, _, _ = through(
+        lambda x: F.max_pool3d(x, (1, 3, 2)), CENTERS, torch.zeros(1, 1, 2, 3, 4), torch.ones(1, 1, 2, 1, 2)
+    )
+    assert found[0, 0, :, 1].tolist() == [[1, 0, 1, 0]] * 2
+    assert found.sum() == 4
+
+
+def test_identity_lets_everything_through():
+    made = recipe("nothing", {"relu": "identity"})
+    found, _, _ = through(F.relu, made, torch.tensor(INPUT, dtype=torch.float64), torch.tensor(UPSTREAM).double())
+    assert found.tolist() == UPSTREAM
+
+
+def test_the_center_rule_must_know_the_size():
+    with pytest.raises(TypeError, match="shape of its input"):
+        RULES["center"].backward(None, None, torch.ones(1))

@@ -7,14 +7,28 @@ import ipywidgets as w
 import pytest
 
 from xaiwidgets.core.cards import cards
-from xaiwidgets.core.knobs import Choice, Domain, Flag, Knob, LayerName, MethodName, Range, knobs_of
+from xaiwidgets.core.knobs import (
+    Choice,
+    Domain,
+    Flag,
+    Knob,
+    LayerName,
+    LayerRules,
+    MethodName,
+    Range,
+    ReferenceName,
+    knobs_of,
+)
 from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.model import references
 from xaiwidgets.render.look import Look
 from xaiwidgets.widgets.controls import WIDEST_SLIDER, Control, Form
 
 EVERY = [(made.id, knob) for made in cards() for knob in made.knobs] + [("look", knob) for knob in knobs_of(Look)]
 RANGES = [(owner, knob) for owner, knob in EVERY if isinstance(knob.domain, Range)]
-CHOICES = [(owner, knob) for owner, knob in EVERY if isinstance(knob.domain, (Choice, MethodName, LayerName))]
+CHOICES = [
+    (owner, knob) for owner, knob in EVERY if isinstance(knob.domain, (Choice, MethodName, LayerName, ReferenceName))
+]
 
 
 def names(found):
@@ -103,6 +117,22 @@ def test_a_browser_that_invents_options_gets_none_of_them(calls, send):
         assert control.value in ("a", "b")
 
 
+def test_reference_sets_are_chosen_by_title_and_only_those_there_are(calls, send, monkeypatch):
+    monkeypatch.setattr(references, "_SETS", {})
+    knob = Knob("k", "photos", ReferenceName(), "K", "h")
+    control = Control(knob, calls)
+    assert [name for _, name in control.widget.options] == [one.name for one in references.reference_sets()]
+    assert [title for title, _ in control.widget.options][:2] == ["Bundled photos", "Digit canvases"]
+    for state in ({"_options_labels": ["/etc"] * 99, "index": 98}, {"value": "/etc"}, {"label": "/etc"}):
+        send(control.widget, **state)
+        assert control.value in {one.name for one in references.reference_sets()}
+    references.reference_set("mine", ["coffee", "china"])
+    control.set("mine")
+    assert control.value == "mine"
+    assert Control(knob, calls).widget.options[-1] == ("mine", "mine")
+    assert all(value in {one.name for one in references.reference_sets()} for value in calls)
+
+
 def test_a_flag(calls, send):
     control = Control(Knob("k", True, Flag(), "K", "h"), calls)
     send(control.widget, value=False)
@@ -162,9 +192,13 @@ def test_a_form_has_all_knobs_and_says_which_changed(made, calls, send):
     for knob in made.knobs:
         widget = form.controls[knob.name].widget
         if isinstance(knob.domain, Range) and not isinstance(widget, w.SelectionSlider):
-            send(widget, value=knob.domain.high)
+            send(widget, value=knob.domain.low if knob.default == knob.domain.high else knob.domain.high)
         elif isinstance(knob.domain, Flag):
             send(widget, value=not knob.default)
+        elif isinstance(knob.domain, LayerRules):
+            form.set_weighted([("a", "conv")])
+            send(widget._open, value=True)
+            send(widget._rows["a"], index=1)
         else:
             send(widget, index=(widget.index + 1) % len(widget.options))
         assert calls.pop()[0] == knob.name
@@ -191,3 +225,46 @@ def test_domains_refuse_what_controls_never_give():
     for (_, knob), value in itertools.product(RANGES, (math.nan, 1e300, "1", None)):
         with pytest.raises(InvalidKnob):
             knob.domain.check(knob.name, value)
+
+
+@pytest.mark.parametrize(
+    ("domain", "default", "kind"),
+    [
+        (Range(0.0, 100.0), 1e-6, "SelectionSlider"),
+        (Range(0.0, 100.0), 0.25, "SelectionSlider"),
+        (Range(1.0, 10.0), 2.0, "FloatSlider"),
+        (Range(0.0, 500.0), 50.0, "FloatSlider"),
+        (Range(0.0, 1.0), 0.15, "FloatSlider"),
+        (Range(-1.0, 1.0), 0.123456, "FloatSlider"),
+    ],
+)
+def test_a_slider_can_stand_at_the_default(calls, domain, default, kind):
+    control = Control(Knob("k", default, domain, "K", "h"), calls)
+    assert type(control.widget).__name__ == kind
+    assert control.value == default
+    if kind == "SelectionSlider":
+        values = [v for _, v in control.widget.options]
+        assert (values[0], values[-1]) == (domain.low, domain.high)
+        assert values == sorted(set(values))
+        assert default in values
+        assert all(domain.low <= v <= domain.high for v in values)
+        assert 10 < len(values) < 100
+    elif domain.low >= 0:
+        steps = (default - control.widget.min) / control.widget.step
+        assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
+def test_a_value_that_the_browser_rounds_to_a_step_is_nobody_s_choice(calls, send):
+    control = Control(Knob("k", 0.2, Range(0.0, 1.0, 0.1), "K", "h"), calls)
+    control.set(0.33)
+    for echo in (0.3, 0.4):
+        send(control.widget, value=echo)
+        control.widget.value = 0.33
+    assert calls == []
+    send(control.widget, value=0.5)
+    send(control.widget, value=0.3)  # now a person has moved it there
+    assert calls == [0.5, 0.3]
+    whole = Control(Knob("k", 1, Range(1, 99, 2), "K", "h"), calls)
+    whole.set(4)
+    send(whole.widget, value=5)
+    assert len(calls) == 2

@@ -12,7 +12,7 @@ from PIL import Image
 import xaiwidgets as xw
 from xaiwidgets.render.look import Look
 from xaiwidgets.studio.frame import Frame
-from xaiwidgets.studio.lens import Lens
+from xaiwidgets.studio.lens import Lens, Unit
 from xaiwidgets.widgets.export import Export, code_for, download
 
 
@@ -47,6 +47,16 @@ def test_the_code_runs_and_gives_the_same_numbers(lens, tmp_path, monkeypatch):
     assert found["a"].provenance.target == expected.provenance.target
     with Image.open(tmp_path / f"{lens.method}.png") as picture:
         assert picture.width > 20 * 3
+
+
+@pytest.mark.parametrize("position", ["mean", "max", "center", (3, 4)])
+def test_the_code_for_a_hidden_unit_gives_the_same_numbers(position, tmp_path, monkeypatch):
+    lens = Lens(method="saliency", unit=Unit("features.3", 5, position))
+    found = run(code_for(lens, "digits_gap", "whatever"), tmp_path, monkeypatch)
+    target = xw.Target.hidden("features.3", 5, position)
+    expected = xw.explain(xw.load_model("digits_gap"), lens.image, "saliency", target=target)
+    np.testing.assert_array_equal(found["a"].values, expected.values)
+    assert found["a"].provenance.target.startswith("features.3 channel 5")
 
 
 def test_defaults_are_left_out_and_changes_are_there():
@@ -84,6 +94,7 @@ def test_names_are_never_code(evil):
         code_for(lens, evil, "3"),
         code_for(lens.replace(image=evil), "digits_gap", "3"),
         code_for(lens, "digits_gap", "3", evil),
+        code_for(lens.replace(unit=Unit(evil, 3, evil)), "digits_gap", evil),
     ):
         kinds = [type(statement) for statement in ast.parse(code).body]
         assert kinds == [ast.Import, ast.Assign, ast.Assign, ast.Assign, ast.Expr]

@@ -183,3 +183,12 @@ def test_it_says_what_the_network_sees_now(on):
     assert "25.0%" in on.occluder.reading.value
     assert "-50.0%" in on.occluder.reading.value
     assert "&lt;b&gt;cup" in on.occluder.reading.value
+
+
+def test_a_hidden_unit_is_told_as_an_activation_and_not_in_percent(on):
+    on.occluder.show(Probe((0, 0, 8, 8), 2.5, 3.75, (), "features.3 channel 5", "activation"), "features.3 channel 5")
+    assert "<b>2.50</b> features.3 channel 5" in on.occluder.reading.value
+    assert "(−1.25)" in on.occluder.reading.value
+    on.occluder.show(Probe((0, 0, 8, 8), 4.0, 3.75, (), "", "activation"), "")
+    assert "(+0.250)" in on.occluder.reading.value
+    assert "%" not in on.occluder.reading.value

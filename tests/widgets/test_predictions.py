@@ -4,6 +4,7 @@ import pytest
 
 from xaiwidgets.model.labels import Labels, imagenet_labels
 from xaiwidgets.studio.frame import Prediction
+from xaiwidgets.studio.lens import Unit
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.predictions import ROWS, Predictions
 
@@ -13,8 +14,10 @@ FIVE = tuple(Prediction(i, LABELS.short(i), 0.5 / (n + 1), 3.0 - n) for n, i in 
 
 class Room:
     def __init__(self):
-        self.chosen, self.failed = [], []
-        self.panel = Predictions(self.chosen.append, self.failed.append)
+        self.chosen, self.failed, self.units, self.strongest = [], [], [], []
+        self.panel = Predictions(
+            self.chosen.append, self.failed.append, lambda *u: self.units.append(u), lambda *u: self.strongest.append(u)
+        )
         self.panel.set_labels(LABELS)
         self.panel.show(FIVE)
 
@@ -53,10 +56,15 @@ def test_a_network_of_three_classes_leaves_two_rows_empty(room):
 
 
 def test_before_anything_is_known_all_is_disabled():
-    panel = Predictions(lambda index: None, lambda message: None)
+    asked = []
+    panel = Predictions(asked.append, asked.append, lambda *u: asked.append(u), lambda *u: asked.append(u))
     assert [button.disabled for button in panel._buttons] == [True] * ROWS
     assert panel._search.disabled
     assert all(button.description or button.tooltip for button in panel._buttons)
+    assert panel.kind.disabled
+    panel.kind.value = "unit"  # a browser can press what is disabled
+    panel._find.click()
+    assert asked == []
 
 
 def test_the_explained_class_is_marked(room):
@@ -122,7 +130,7 @@ def test_a_target_that_does_not_exist_is_not_marked_and_raises_nothing(room, tar
 
 def test_without_labels_nothing_is_searched(send):
     chosen = []
-    panel = Predictions(chosen.append, chosen.append)
+    panel = Predictions(chosen.append, chosen.append, lambda *u: chosen.append(u), lambda *u: chosen.append(u))
     send(panel._search, value="espresso")
     assert chosen == []
 
@@ -132,3 +140,54 @@ def test_names_are_text_and_not_html(room):
     room.panel.set_labels(evil)
     room.panel.show((Prediction(0, evil.short(0), 0.5, 1.0),))
     assert all("<img" not in bar.value for bar in room.panel._bars)
+
+
+# -- a hidden unit in place of a class --------------------------------------------------------------------------------
+
+
+def in_sight(panel):
+    return [widget.layout.display != "none" for widget in (panel._search, panel._units)]
+
+
+@pytest.fixture
+def with_model(room, digits):
+    room.panel.set_model(digits)
+    room.digits = digits
+    return room
+
+
+def test_switching_to_a_unit_asks_for_the_strongest_of_a_layer(with_model, send):
+    panel = with_model.panel
+    assert in_sight(panel) == [True, False]
+    assert not panel.kind.disabled
+    send(panel.kind, index=1)
+    assert with_model.strongest == [(with_model.digits.stages[len(with_model.digits.stages) // 2].name, "mean")]
+    panel.mark((), unit=Unit("features.3", 5, "max"))
+    assert in_sight(panel) == [False, True]
+    assert panel.kind.value == "unit"
+    assert panel.unit.chosen == ("features.3", 5, "max")
+    assert marked(panel) == []
+    assert (with_model.chosen, with_model.units) == ([], [])
+
+
+def test_choosing_a_unit_and_going_back_to_the_class(with_model, send):
+    panel = with_model.panel
+    panel.mark((), unit=Unit("features.3", 5))
+    send(panel.unit.channel, value=2)
+    send(panel.unit.position, index=2)
+    assert with_model.units == [("features.3", 2, "mean"), ("features.3", 2, "center")]
+    panel._find.click()
+    assert with_model.strongest[-1] == ("features.3", "center")
+    send(panel.kind, index=0)
+    assert with_model.chosen == [None]
+    panel.mark((967,))
+    assert in_sight(panel) == [True, False]
+    assert panel.kind.value == "class"
+    assert marked(panel) == [0]
+    assert len(with_model.units) == 2
+
+
+def test_a_prediction_that_is_clicked_takes_the_place_of_a_unit(with_model):
+    with_model.panel.mark((), unit=Unit("features.3", 5))
+    with_model.panel._buttons[1].click()
+    assert with_model.chosen == [968]

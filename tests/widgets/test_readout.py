@@ -54,10 +54,20 @@ def test_notes_gap_and_standard_error_are_told():
     error = np.full((1, 3, 4), 0.25, np.float32)
     readout.show(frame_of(notes=("7 of 7 ReLUs.",), gap=0.5, details={"standard_error": error}), Look())
     assert "7 of 7 ReLUs." in readout.twin.value
-    assert "Completeness gap 0.5" in readout.twin.value
-    assert "Standard error at most 0.25" in readout.twin.value
-    readout.show(frame_of(gap=0.5, progress=0.5), Look())
-    assert "gap" not in readout.twin.value
+    assert "Sum 12.0 · gap 0.500" in readout.twin.value
+    assert "standard error at most 0.25" in readout.twin.value
+    assert "so far" not in readout.twin.value
+
+
+def test_an_early_result_tells_how_sure_it_is():
+    readout = Readout()
+    readout.show(frame_of(gap=0.5, progress=0.5, details={"explained": 12.0}), Look())
+    assert "Sum 12.0 of 12.0 · gap 0.500 (4.2 %) · so far" in readout.twin.value
+    assert "xai-warn" not in readout.twin.value
+    readout.show(frame_of(progress=0.5, details={"standard_error": np.full((1, 3, 4), 0.25)}), Look())
+    assert "Standard error at most 0.250 · so far" in readout.twin.value
+    readout.show(frame_of(gap=0.5, details={"explained": 12.0}), Look())
+    assert "<span class='xai-warn'>The map holds 4.2 % of the difference too much.</span>" in readout.twin.value
 
 
 def test_names_are_escaped_everywhere():
@@ -100,6 +110,22 @@ def test_the_value_follows_the_sign_that_is_shown(clock):
     clock.now += 1
     readout.point(0, 0)
     assert "<b>1.5" in readout.cursor.value
+
+
+def test_single_channels_and_pictures(clock):
+    readout = Readout()
+    values = np.stack([np.full((3, 4), v, np.float32) for v in (1.0, -2.0, 0.5)])
+    frame = frame_of(values, signed=False, reduction="max_abs")
+    readout.show(frame, Look(channels="green"))
+    assert "Grad-CAM (green channel) for espresso" in readout.twin.value
+    readout.point(0.5, 0.5)
+    assert "<b>−2.00</b> logit" in readout.cursor.value
+    readout.show(frame, Look(channels="as image"))
+    assert "Grad-CAM (as an image) for espresso" in readout.twin.value
+    assert "each color around gray" in readout.bar.value
+    clock.now += 1
+    readout.point(0.5, 0.5)
+    assert "R <b>1.0</b> G <b>−2.0</b> B <b>0.50</b>" in readout.cursor.value
 
 
 def test_pointer_values_are_thinned_out_and_there_are_none_without_a_map(clock):

@@ -13,11 +13,13 @@ from xaiwidgets.core.cards import card
 from xaiwidgets.core.knobs import Range, clamp_knobs, knobs_of
 from xaiwidgets.errors import InvalidKnob, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
+from xaiwidgets.model.targets import Question
+from xaiwidgets.render.channels import choosable
 from xaiwidgets.render.compose import compose
 from xaiwidgets.render.look import Look
 from xaiwidgets.render.scale import Scale
 from xaiwidgets.studio.frame import Status
-from xaiwidgets.studio.lens import Lens, explainer_card
+from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.studio import Studio
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
@@ -28,6 +30,7 @@ from xaiwidgets.widgets.occluder import Occluder
 from xaiwidgets.widgets.picker import Picker
 from xaiwidgets.widgets.predictions import Predictions
 from xaiwidgets.widgets.readout import Readout, StatusLine
+from xaiwidgets.widgets.receipt import Receipt
 from xaiwidgets.widgets.strip import Strip
 from xaiwidgets.widgets.theme import label, page, style
 
@@ -48,7 +51,8 @@ class Explorer(w.VBox):
     Args:
         model: a ``Model``, a name for ``load_model``, or ``None`` for the bundled network.
         image: a sample's name, or anything that ``read_picture`` takes.
-        method: id of the first explainer; ``target``: a class index, or ``None`` for the top-1.
+        method: id of the first explainer; ``target``: a class index, a hidden unit (``Target.hidden(layer, channel)``),
+            or ``None`` for the top-1.
         nav: a widget for the header, e.g. the tabs of a larger app.
         **knobs: its hyper-parameters.
 
@@ -65,7 +69,7 @@ class Explorer(w.VBox):
         image: Any = "coffee",
         method: str = "grad_cam",
         *,
-        target: int | None = None,
+        target: Any = None,
         nav: w.Widget | None = None,
         sync: bool = False,
         **knobs: Any,
@@ -74,13 +78,14 @@ class Explorer(w.VBox):
         self.studio = Studio(model, Lens(method=method).with_knobs(**knobs), sync=sync)
         try:
             key = self.studio.album.add(image)
-            self.studio.lens = self.studio.lens.replace(image=key, target=self._classes(target))
+            self.studio.lens = self.studio.lens.replace(image=key, **self._asked(target))
         except XaiError:
             self.studio.close()
             raise
         super().__init__(lens=self.studio.lens)
         self._forms: dict[str, Form] = {}
         self._sides = (0, 0)
+        self._plain = False
         self._nav = nav
         self._method = ""
         self._build()
@@ -101,11 +106,19 @@ class Explorer(w.VBox):
         if "image" in changes:
             lens = lens.replace(image=self.studio.album.add(changes.pop("image")), target=())
         if "target" in changes:
-            lens = lens.replace(target=self._classes(changes.pop("target")))
+            lens = lens.replace(**self._asked(changes.pop("target")))
         if "look" in changes:
             lens = lens.replace(look=changes.pop("look"))
         card(lens.method).make(**{**dict(lens.knobs), **changes})  # as in the constructor
         self.studio.put(lens.with_knobs(**changes) if changes else lens)
+
+    def _asked(self, target: Any) -> dict[str, Any]:
+        """Return the fields of the lens that say what is explained, checked on the model if there is one yet."""
+        if isinstance(target, Question) and target.layer:
+            if self.studio.model is not None:
+                self.studio.model.target(target)
+            return {"target": (), "unit": Unit(target.layer, target.channel, target.position)}
+        return {"target": self._classes(target), "unit": None}
 
     def _classes(self, target: Any) -> tuple[int, ...]:
         several = () if target is None else tuple(target) if isinstance(target, (tuple, list)) else (target,)
@@ -132,10 +145,12 @@ class Explorer(w.VBox):
         height, width = studio.photo(studio.lens.image).shape[:2]
         self.stage = Stage(width, height)
         self.gallery = Gallery(studio.album, self._choose_image, self._fail)
-        self.predictions = Predictions(self._choose_target, self._fail)
+        self.predictions = Predictions(self._choose_target, self._fail, self._choose_unit, studio.strongest)
         self.picker = Picker(self._choose_method)
         self.strip = Strip(self._choose_layer)
         self.readout = Readout()
+        self.receipt = Receipt()
+        self.receipt.toggle.observe(lambda _: self._arrange(), "value")
         self.status = StatusLine()
         self.occluder = Occluder(self.stage, self._hide, self._window_released)
         self.occluder.set_size(studio.preprocessing.size)
@@ -164,13 +179,14 @@ class Explorer(w.VBox):
     def _layout(self) -> w.Box:
         title = w.HTML("<span class='xai-title' role='heading' aria-level='1'>xaiwidgets Explorer</span>")
         head = w.HBox([title, *([self._nav] if self._nav is not None else []), self.model_name])
-        tools = w.HBox([self.occluder.toggle, self.map_on_release, self.occluder.reading])
+        tools = w.HBox([self.occluder.toggle, self.receipt.toggle, self.map_on_release, self.occluder.reading])
         tools.add_class("xai-tools")
         look = w.VBox([label("Look"), self.look.box])
         left = w.VBox([self.gallery.box, self.predictions.box, look])
         stage = w.VBox([self.stage.canvas])
         stage.add_class("xai-stagebox")
-        main = w.VBox([stage, self.status.progress, self.strip.box, self.occluder.sliders, self.readout.box, tools])
+        below = [self.strip.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel]
+        main = w.VBox([stage, self.status.progress, *below])
         actions = w.HBox([self.run, self.stop])
         actions.add_class("xai-tools")
         right = w.VBox([self.picker.box, self.knobs, actions, self.export.box])
@@ -182,7 +198,7 @@ class Explorer(w.VBox):
         studio.on("lens", self._on_lens)
         studio.on("model", self._on_model)
         studio.on("photo", self._on_photo)
-        studio.on("predictions", lambda found: self.predictions.show(found, studio.lens.target))
+        studio.on("predictions", lambda _: self._show_predictions())
         studio.on("frame", self._on_frame)
         studio.on("status", self.status.show)
         studio.on("probe", self._on_probe)
@@ -201,7 +217,10 @@ class Explorer(w.VBox):
             self.studio.put(self.studio.lens.replace(image=key, target=()))
 
     def _choose_target(self, index: int | None) -> None:
-        self.studio.put(self.studio.lens.replace(target=() if index is None else (index,)))
+        self.studio.put(self.studio.lens.replace(target=() if index is None else (index,), unit=None))
+
+    def _choose_unit(self, layer: str, channel: int, position: str) -> None:
+        self.studio.put(self.studio.lens.replace(target=(), unit=Unit(layer, channel, position)))
 
     def _choose_method(self, method: str) -> None:
         lens = self.studio.lens.with_method(method)
@@ -247,6 +266,7 @@ class Explorer(w.VBox):
     def _down(self, row: float, column: float) -> None:
         if not self.occluder.press(*self._pixels(row, column)) and self.studio.frame is not None:
             look = self.studio.lens.look.layout
+            self._plain = True
             self.stage.show(
                 compose(self.studio.frame.photo, None, Scale(0, 1), Look(layout="photo" if look != "side" else look))
             )
@@ -256,7 +276,8 @@ class Explorer(w.VBox):
             self.readout.point(*self._place(row, column))
 
     def _up(self) -> None:
-        if not self.occluder.release() and self.studio.frame is not None:
+        plain, self._plain = self._plain, False  # a pointer that only passes over the photo changes nothing
+        if not self.occluder.release() and plain and self.studio.frame is not None:
             self.stage.show(self.studio.frame.pixels(self.studio.lens.look))
 
     def _key(self, key: str, shift: bool) -> None:
@@ -278,7 +299,7 @@ class Explorer(w.VBox):
             self.knobs.children = (form.box,)
         self.look.set({k.name: getattr(lens.look, k.name) for k in knobs_of(Look)})
         self.gallery.show(lens.image)
-        self.predictions.mark(lens.target)
+        self.predictions.mark(lens.target, unit=lens.unit)
         self.picker.show(lens.method, self._cost(lens))
         layered = "layer" in {k.name for k in made.knobs}
         self.strip.enable(layered)
@@ -300,16 +321,19 @@ class Explorer(w.VBox):
         """Give the sliders of the hidden region the strip's place, or room of their own when both are needed."""
         layered = "layer" in {k.name for k in card(self.studio.lens.method).knobs}
         self.strip.box.layout.display = "none" if self.occluder.on and not layered else ""
-        for name, on in (("xai-occluding", self.occluder.on), ("xai-tall", self.occluder.on and layered)):
+        rows = {"xai-occluding": self.occluder.on, "xai-tall": self.occluder.on and layered}
+        for name, on in {**rows, "xai-accounting": self.receipt.open}.items():
             (self.add_class if on else self.remove_class)(name)
         if not self.occluder.on and self.studio.predictions:
-            self.predictions.show(self.studio.predictions, self.studio.lens.target)
+            self._show_predictions()
 
     def _form(self, method: str) -> Form:
         if method not in self._forms:
             side = max(self.studio.preprocessing.size)
             shown = [_within(k, side) for k in card(method).knobs if k.name != "layer"]  # the strip is its control
             self._forms[method] = Form(shown, self._choose_knob)
+            if self.studio.model is not None:
+                self._forms[method].set_weighted(self.studio.model.inspection.weighted)
         return self._forms[method]
 
     def _cost(self, lens: Lens) -> str:
@@ -321,14 +345,16 @@ class Explorer(w.VBox):
         passes = f"{forward:,} forward, {backward:,} backward" if backward else f"{forward:,} forward"
         if seconds is None:
             return f"Cost: {passes} passes"
-        return f"Cost: {passes} passes, " + (f"about {seconds:.1f} s" if seconds >= 0.1 else "under 0.1\u00a0s")
+        return f"Cost: {passes} passes, " + (f"about {seconds:.1f}\u00a0s" if seconds >= 0.1 else "under 0.1\u00a0s")
 
     def _on_model(self, model: Model) -> None:
         self.strip.set_model(model)
         if self._forms and model.preprocessing.size != Preprocessing().size:  # made for pictures of another size
             self._forms.clear()
             self._on_lens(self.studio.lens)
-        self.predictions.set_labels(model.labels)
+        for form in self._forms.values():
+            form.set_weighted(model.inspection.weighted)
+        self.predictions.set_model(model)
         self.picker.limit(self.studio.reasons())
         self.occluder.set_size(model.preprocessing.size)
         shape = "×".join(map(str, model.input_shape))
@@ -342,6 +368,7 @@ class Explorer(w.VBox):
 
     def _on_photo(self, photo: Any) -> None:
         self.readout.clear()
+        self.receipt.show(None)
         self.stage.show(compose(photo, None, Scale(0, 1), self.studio.lens.look))
         self.occluder.reading.value = ""
 
@@ -349,10 +376,18 @@ class Explorer(w.VBox):
         look = self.studio.lens.look
         self.stage.show(frame.pixels(look))
         self.readout.show(frame, look)
+        self.receipt.show(frame.result)
+        self._offer_channels(frame.result)
         if frame.result.layer:
             self.strip.show(frame.result.layer)
         if frame.result.progress >= 1:
             self._finish(frame.result)
+
+    def _offer_channels(self, result: Attribution) -> None:
+        """Grey the choice of channels out for maps without a value a color."""
+        control = self.look.controls["channels"].widget
+        if control.disabled == choosable(result):
+            control.disabled = not control.disabled
 
     def _finish(self, result: Attribution) -> None:
         self.result = result
@@ -361,7 +396,10 @@ class Explorer(w.VBox):
         if self.occluder.on:
             self.occluder.show(probe, probe.target)
             explained = self.studio.predictions[0].index if self.studio.predictions else None
-            self.predictions.show(probe.predictions, self.studio.lens.target, explained)
+            self.predictions.show(probe.predictions, self.studio.lens.target, explained, self.studio.lens.unit)
+
+    def _show_predictions(self) -> None:
+        self.predictions.show(self.studio.predictions, self.studio.lens.target, unit=self.studio.lens.unit)
 
     def _code(self) -> str:
         studio = self.studio

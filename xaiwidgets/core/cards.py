@@ -17,7 +17,7 @@ from xaiwidgets.errors import InvalidKnob, UnknownMethod, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from xaiwidgets.core.knobs import Knob
+    from xaiwidgets.core.knobs import Knob, MethodName
 
 T = TypeVar("T")
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 FAMILIES = {
     "gradient": "Gradient",
     "backprop": "Modified gradient",
+    "relevance": "Relevance and references",
     "cam": "Class activation map",
     "perturbation": "Perturbation",
     "synthesis": "Synthesis",
@@ -88,7 +89,7 @@ _CARDS: dict[str, Card] = {}
 
 
 def _register(kind: str, cls: type, info: dict[str, Any]) -> type:
-    if "__post_init__" not in cls.__dict__:
+    if not hasattr(cls, "__post_init__"):
         cls.__post_init__ = check_knobs  # type: ignore[attr-defined]
     method: Any = dataclass(frozen=True)(cls)
     name = info.pop("id", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
@@ -158,6 +159,12 @@ def cards(kind: str | None = None) -> tuple[Card, ...]:
     order = list(FAMILIES)
     found = [c for c in _CARDS.values() if kind is None or c.kind == kind]
     return tuple(sorted(found, key=lambda c: (order.index(c.family), _section(c), c.title)))
+
+
+def choices(domain: MethodName) -> tuple[Card, ...]:
+    """Return the cards of the explainers that a knob of this domain may name."""
+    found = (c for c in cards("explainer") if c.id not in domain.exclude)
+    return tuple(c for c in found if set(c.needs).isdisjoint(domain.without))
 
 
 def _section(made: Card) -> tuple[int, ...]:

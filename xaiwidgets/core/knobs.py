@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from xaiwidgets.errors import InvalidKnob, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+#: What a set of reference pictures may be called: by its form, never a path.
+REFERENCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,59}")
 
 
 class Domain:
@@ -124,15 +129,54 @@ class LayerName(Domain):
 
 @dataclass(frozen=True, slots=True)
 class MethodName(Domain):
-    """The id of another explainer, for methods that wrap one."""
+    """The id of another explainer, for methods that wrap one.
+
+    Left out are those in ``exclude``, and those that need of a model what is in ``without`` (see ``cards.choices``).
+    """
 
     exclude: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> str:
         """Return the id; that it is registered is checked where the registry is known."""
         if isinstance(value, str) and len(value) <= 300 and value.isidentifier() and value not in self.exclude:
             return value
         raise InvalidKnob(f"{name} must be the id of another method (see xaiwidgets.methods()); got {_brief(value)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceName(Domain):
+    """The name of a set of reference pictures, built in or registered from Python."""
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name; that there is such a set is checked where the sets are known."""
+        if isinstance(value, str) and REFERENCE_NAME.fullmatch(value):
+            return str(value)
+        raise InvalidKnob(
+            f"{name} must be the name of a set of pictures (see xaiwidgets.reference_sets()); got {_brief(value)}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRules(Domain):
+    """A table of rules by layer, written ``layer=rule, layer=rule``; the empty string is no exception to the default.
+
+    ``rules`` are the names that may stand at the right, each with a number in parentheses if it takes one.
+    """
+
+    rules: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the table; that its layers exist is checked where the model is known."""
+        expected = f"{name} must be a table such as 'layer=rule, layer=rule' with rules from {', '.join(self.rules)}"
+        if not isinstance(value, str) or len(value) > 20_000:
+            raise InvalidKnob(f"{expected}; got {_brief(value)}.")
+        for entry in filter(str.strip, value.split(",")):
+            layer, equals, rule = entry.partition("=")
+            if not equals or not layer.strip() or rule.partition("(")[0].strip() not in self.rules:
+                hint = did_you_mean(rule.strip(), self.rules) if equals else ""
+                raise InvalidKnob(f"{expected}; got {_brief(entry.strip())}.{hint}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

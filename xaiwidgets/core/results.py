@@ -75,7 +75,12 @@ class Attribution:
         score: the target's score on the picture.
         gap: completeness error, sum of the values less the difference they should explain, where that is defined.
         notes: what a reader should know, one sentence each (operations covered, early stop, …).
-        details: further arrays or numbers of the method, by name.
+        details: further arrays or numbers of the method, by name. Shown where they are present: ``box`` (top, left,
+            bottom, right in pixels of ``size``, the last two not included); ``explained``, what the values should sum
+            to; ``accounted``, what adds up to it where that is not the values (they show it rescaled);
+            ``standard_error``; ``coverage``, rows of (layer, kind, rule, count); ``receipt``, where relevance went
+            (start, input, bias, epsilon, dropped); ``receipt_layers``, the same by layer (layer, kind, rule, in, out,
+            bias, epsilon, dropped).
         provenance: filled in by the engine.
     """
 
@@ -94,6 +99,11 @@ class Attribution:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _fixed(self.values))
+
+    def __repr__(self) -> str:
+        from xaiwidgets.render.receipt import brief
+
+        return brief(self)
 
     def map(self, reduction: str | None = None) -> NDArray[np.float32]:
         """Return the map at its own resolution, ``(h, w)``."""

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 NEEDS = {
     "gradient": "a differentiable network",
     "relu": "ReLU-like activations throughout (ReLU, ReLU6, leaky ReLU)",
+    "rectifier": "ReLU or ReLU6 activations",
     "spatial": "a layer that gives a spatial map",
     "max_pool": "max-pooling",
+    "sizes": "a network that takes larger pictures, too",
 }
 
 
@@ -56,7 +58,18 @@ def check_applicable(method: Any, model: Model) -> None:
     lacks = missing(card, model)
     if lacks:
         works = [c.id for c in cards(card.kind) if not missing(c, model)]
-        raise NotApplicable(card.id, lacks, f"{model.name} does not have that", works)
+        raise NotApplicable(card.id, lacks, f"{model.name} does not have that{_activations(card, model)}", works)
+
+
+def _activations(card: Any, model: Model) -> str:
+    """Return the activations of a model in words, for a method that needs others."""
+    from xaiwidgets.surgery.coverage import label
+    from xaiwidgets.surgery.ops import ACTIVATIONS
+
+    if "rectifier" not in card.needs:
+        return ""
+    found = sorted({label(kind) for kind in model.inspection.kinds & ACTIVATIONS}, key=str.lower)
+    return f": its activations are {', '.join(found)}" if found else ": it has no activations"
 
 
 def drive(method: Any, model: Model, image: Tensor | None, target: Target, name: str = "") -> Generator[Any, Any, None]:

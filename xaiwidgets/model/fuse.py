@@ -44,6 +44,9 @@ class FusedConv(nn.Module):
         act: a key of ``ACTIVATIONS``.
     """
 
+    #: Its parts are no layers of the network: what runs in them runs in it.
+    whole = True
+
     def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
         super().__init__()
         self.conv, self.act = conv, act

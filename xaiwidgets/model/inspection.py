@@ -37,6 +37,7 @@ class Inspection:
         largest_batch: 1 if the network takes one image at a time, else ``None``.
         repeatable: the same image gives the same scores again.
         writes_input: the network works in place on its input.
+        weighted: (path of the module, kind) of convolutions and dense layers, each once, in execution order.
     """
 
     layers: tuple[Layer, ...]
@@ -49,6 +50,7 @@ class Inspection:
     largest_batch: int | None
     repeatable: bool
     writes_input: bool
+    weighted: tuple[tuple[str, str], ...] = ()
 
 
 def probe_like(shape: tuple[int, int, int], count: int, like: Tensor) -> Tensor:
@@ -92,7 +94,27 @@ def inspect(skeleton: nn.Module, shape: tuple[int, int, int], like: Tensor) -> I
         largest_batch=1 if together is None else None,
         repeatable=repeatable,
         writes_input=not torch.equal(image, pair[:1]),
+        weighted=tuple(dict.fromkeys((op.path, op.kind) for op in trace.ops if op.weight is not None)),
     )
+
+
+def takes_larger(skeleton: nn.Module, shape: tuple[int, int, int], like: Tensor) -> bool:
+    """Return whether a network gives finite class scores for an image of twice the height and width, too.
+
+    Args:
+        skeleton: private skeleton, for this trial only: a refused image may leave it in any state.
+        shape: ``(C, H, W)`` of an input.
+        like: a tensor with the device and number type of inputs.
+    """
+    channels, height, width = shape
+    image = probe_like((channels, 2 * height, 2 * width), 1, like)
+    devices = [like.device] if like.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.no_grad():
+        try:
+            output = skeleton(image)
+        except Exception:
+            return False
+    return output.ndim == 2 and len(output) == 1 and bool(output.isfinite().all())
 
 
 class _Notes:

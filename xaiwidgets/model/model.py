@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import threading
 from functools import cached_property
+from itertools import chain
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -15,32 +16,42 @@ from torch import nn
 from xaiwidgets.errors import InvalidLayer, InvalidModel, InvalidTarget, did_you_mean
 from xaiwidgets.model import passes
 from xaiwidgets.model.captures import Captures
-from xaiwidgets.model.inspection import Inspection, inspect, probe_like
+from xaiwidgets.model.inspection import Inspection, inspect, probe_like, takes_larger
 from xaiwidgets.model.labels import Labels, numbered_labels
 from xaiwidgets.model.layers import Layer, stages
 from xaiwidgets.model.meter import looked_at
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.model.prepare import Prepared, prepare
 from xaiwidgets.model.preprocess import Preprocessing
+from xaiwidgets.model.propagate import propagate, value_start
 from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
 from xaiwidgets.model.tape import install
 from xaiwidgets.model.targets import Question, Target, check_target, class_target, unit_target
+from xaiwidgets.surgery.ending import BeforeSoftmax
 from xaiwidgets.surgery.mode import refuse_compiled
+from xaiwidgets.surgery.smooth import RECTIFIERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
     from xaiwidgets.model.passes import Gradients
+    from xaiwidgets.model.propagate import Propagation, Start
+    from xaiwidgets.surgery.policy import Policy
     from xaiwidgets.surgery.recipes import Recipe
 
 
 #: Activations that are not on or off, for which rules made for ReLUs have no meaning. A sigmoid may be a mere gate: the
 #: rules themselves decide about it, and name it if they refuse.
 WITHOUT_GATE = frozenset({"silu", "gelu", "hardswish", "mish", "softplus"})
+
+
+#: What is remembered of a network whatever its weights are, and however its forward pass is transformed.
+LASTING = ("batch size", "larger")
 
 
 class LogScores(nn.Module):
@@ -54,6 +65,26 @@ class LogScores(nn.Module):
         """Return log probabilities ``(N, K)``."""
         outputs = self.network(images)
         return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()  # type: ignore[no-any-return]
+
+
+class Under(nn.Module):
+    """A network whose forward passes run under a mode, such as a ``TorchFunctionMode``."""
+
+    def __init__(self, network: nn.Module, mode: Callable[[], AbstractContextManager[Any]]) -> None:
+        super().__init__()
+        self.network, self.mode = network, mode
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scores ``(N, K)`` of the transformed network."""
+        with self.mode():
+            return self.network(images)  # type: ignore[no-any-return]
+
+
+def without_logarithm(network: nn.Module) -> nn.Module:
+    """Return what ``LogScores`` wraps, under the same modes."""
+    if isinstance(network, Under):
+        return Under(without_logarithm(network.network), network.mode)
+    return network.network if isinstance(network, LogScores) else network
 
 
 class Model:
@@ -90,12 +121,14 @@ class Model:
         self.preprocessing = Preprocessing(pair, *colors, crop, interpolation)
         self._lock = threading.RLock()
         self._memo: dict[Any, Any] = {}
+        self._shared: dict[Any, Any] = {}
         self.captures: Captures | None = None
         self._exact = False
+        self._modes: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
         self._build(lambda: make_skeleton(module))
         self.labels = self._check_labels(labels)
 
-    def _build(self, make: Callable[[], nn.Module]) -> None:
+    def _build(self, make: Callable[[], nn.Module], known: Inspection | None = None) -> None:
         self._make = make
         now = stamp(self.module)
         with torch.inference_mode(False):
@@ -104,7 +137,9 @@ class Model:
         install(self._network)
         first = next((t for t in (*self._plain.parameters(), *self._plain.buffers()) if t.is_floating_point()), None)
         self._like = torch.empty(0) if first is None else first
-        self.inspection: Inspection = inspect(self._network, self.input_shape, self._like)
+        self.inspection: Inspection = known or inspect(self._network, self.input_shape, self._like)
+        if known is None:
+            self._stateful = any(buffer._version for buffer in self._plain.buffers())
         if self.inspection.probabilities:
             self._network = LogScores(self._network)
         for name in ("stages", "_by_name"):
@@ -139,13 +174,16 @@ class Model:
 
     @property
     def offers(self) -> frozenset[str]:
-        """What methods may need: ``gradient``, ``relu``, ``max_pool``, ``spatial``."""
+        """What methods may need: ``gradient``, ``relu``, ``rectifier``, ``max_pool``, ``spatial``, ``sizes``."""
         facts = self.inspection.facts
         found = {
             "gradient": True,
-            "relu": facts.relu_like > 0 and self.inspection.kinds.isdisjoint(WITHOUT_GATE),
+            # what was a gate may be none once it is transformed
+            "relu": not self._modes and facts.relu_like > 0 and self.inspection.kinds.isdisjoint(WITHOUT_GATE),
+            "rectifier": not self.inspection.kinds.isdisjoint(RECTIFIERS),
             "max_pool": facts.max_pool > 0,
             "spatial": bool(self.stages),
+            "sizes": self.remember("larger", lambda: takes_larger(self._make(), self.input_shape, self._like)),
         }
         return frozenset(name for name, there in found.items() if there)
 
@@ -257,18 +295,20 @@ class Model:
     def _fast(self, *, hooked: bool) -> Prepared:
         with self._lock, torch.inference_mode(False):
             self._refresh()
-            bare: Prepared = self._memo.get("bare") or self._memo.setdefault("bare", self._prepare())
-            if ("fast", hooked) not in self._memo:
+            # a mode sees operations; a convolution fused with its activation is one that no mode knows
+            kept, fused = self._shared, not self._modes
+            bare: Prepared = kept.get(("bare", fused)) or kept.setdefault(("bare", fused), self._prepare(fused))
+            if ("fast", fused, hooked) not in kept:
                 module = copy.deepcopy(bare.module, keep_tensors(bare.module)) if hooked else bare.module
                 if hooked:
                     install(module)
                 ended = LogScores(module) if self.inspection.probabilities else module
-                self._memo["fast", hooked] = dataclasses.replace(bare, module=ended)
-            return self._memo["fast", hooked]  # type: ignore[no-any-return]
+                kept["fast", fused, hooked] = dataclasses.replace(bare, module=ended)
+            return self._under(kept["fast", fused, hooked])
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self, fused: bool) -> Prepared:
         plain = copy.deepcopy(self._plain, keep_tensors(self._plain))
-        fast = prepare(plain, self.inspection.pairs, probe_like(self.input_shape, 1, self._like))
+        fast = prepare(plain, self.inspection.pairs, probe_like(self.input_shape, 1, self._like), fused=fused)
         same = self.inspection.same
         folded = frozenset(name for conv in fast.folded for name in same.get(conv, (conv,)))
         return dataclasses.replace(fast, folded=folded, writes_input=self.inspection.writes_input)
@@ -278,13 +318,20 @@ class Model:
         with self._lock:
             self._refresh()
             writes = self.inspection.writes_input
-            return Prepared(self._network, frozenset(), "as built", channels_last=False, writes_input=writes)
+            network = Prepared(self._network, frozenset(), "as built", channels_last=False, writes_input=writes)
+            return self._under(network)
+
+    def _under(self, network: Prepared) -> Prepared:
+        for mode in self._modes:
+            network = dataclasses.replace(network, module=Under(network.module, mode))
+        return network
 
     def _refresh(self) -> None:
         if looked_at(self):
             return
         if stamp(self.module) != self._stamp:
             self._memo.clear()
+            self._shared.clear()
             self._build(self._make)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -337,11 +384,56 @@ class Model:
             images = network.fit(images)
         return passes.gradient(network.module, images, target, layers=names, wrt_input=wrt_input, recipe=recipe)
 
-    def _for(self, names: Sequence[str]) -> Prepared:
+    def propagate(
+        self,
+        images: Tensor,
+        target: Target,
+        policy: Callable[[], Policy],
+        *,
+        start: Start = value_start,
+        layers: Iterable[str] = (),
+        wrt_input: bool = True,
+    ) -> tuple[Propagation, Policy]:
+        """Run a batch forward under a policy and send one or more signals back, each operation by its own rule.
+
+        The pass runs on the copy whose BatchNorm is folded into the convolutions before it, so that a convolution and
+        its normalization count as one layer; where a named layer lies between the two, on the network as it was built.
+        Of a network that ends in a softmax, the scores before it are explained.
+
+        Args:
+            images: inputs ``(N, C, H, W)``.
+            target: what is explained.
+            policy: makes the policy of one pass.
+            start: makes the signals from what the target reads (logits, or a hidden layer's output) and its scores.
+            layers: names of layers at which the signals are wanted, too.
+            wrt_input: whether the signals are wanted at the images.
+
+        Returns:
+            What arrived, and the policy that was used, with what it has written down.
+
+        Raises:
+            SurgeryError: under the policy the network gives other scores.
+        """
+        names = [self.layer(name).name for name in layers]
+        network = self._for([*names, target.layer] if target.layer else names, hooked=True)
+        images = network.fit(images)
+        facts, module = self.inspection.facts, network.module
+        ends = facts.softmax and facts.softmaxes == 1 and not target.layer
+        if ends:
+            module = Under(without_logarithm(module), BeforeSoftmax)
+        made = policy()
+        key = ("forward checked", made.key, network.note)
+        if key not in self._memo:
+            passes.check_forward(module, images[:2], policy())
+            self._memo[key] = True
+        found = propagate(module, images, target, made, start=start, layers=names, wrt_input=wrt_input)
+        return dataclasses.replace(found, before_softmax=ends), made
+
+    def _for(self, names: Sequence[str], *, hooked: bool = False) -> Prepared:
         """Return the fastest private network that can give these layers."""
         if self._exact:
             return self._as_built()
-        if not names:
+        if not names and not hooked:
             return self.prepared
         fast = self._fast(hooked=True)
         return fast if fast.folded.isdisjoint(names) else self._as_built()
@@ -358,15 +450,20 @@ class Model:
         """Return what ``make`` gave for this key, made once for these weights (e.g. a measured batch size)."""
         with self._lock:
             self._refresh()
-            if key not in self._memo:
-                self._memo[key] = make()
-            return self._memo[key]
+            memo = self._shared if _is_of(key, *LASTING) else self._memo
+            if key not in memo:
+                memo[key] = make()
+            return memo[key]
 
-    def with_weights(self, change: Callable[[str, Tensor], Tensor] | Mapping[str, Tensor]) -> Model:
+    def with_weights(
+        self, change: Callable[[str, Tensor], Tensor] | Mapping[str, Tensor], *, quick: bool = False
+    ) -> Model:
         """Return a Model of the same network with other weights; neither this one nor the user's module changes.
 
         Args:
             change: the new tensor from a parameter's or buffer's name and value, or new tensors by name.
+            quick: take over what is known of this network in place of tracing and measuring it anew, for methods that
+                run over many sets of weights; nobody looks whether the scores are finite.
         """
         if not callable(change):
             new = dict(change)
@@ -381,12 +478,39 @@ class Model:
                 return new.get(name, value)
 
         other = copy.copy(self)
-        other._lock, other._memo = threading.RLock(), {}
+        other._lock, other._memo, other._shared = threading.RLock(), {}, {}
         other.captures = None if self.captures is None else Captures()
+        if quick:
+            with self._lock:
+                self._refresh()
+                changed = make_skeleton(self.module, change)
+                # a forward pass that writes to buffers needs some of its own
+                plain = make_skeleton(changed) if self._stateful else changed
+                other.module = changed
+                other._build(lambda: plain, _moved(self.inspection, self._plain, plain))
+                other._shared = {k: v for k, v in self._shared.items() if _is_of(k, *LASTING)}
+                other._memo = {k: v for k, v in self._memo.items() if _is_of(k, "forward checked")}
+            other._make = lambda: make_skeleton(changed)
+            return other
         changed = make_skeleton(self.module, change)
         other.module = changed
         other._build(lambda: make_skeleton(changed))
         return other
+
+    def transformed(self, mode: Callable[[], AbstractContextManager[Any]], how: str) -> Model:
+        """Return a view of this Model whose forward passes run under a mode that replaces some of its operations.
+
+        Layers keep their names, and every method works on the view.
+
+        Args:
+            mode: makes the context of one forward pass, such as a ``TorchFunctionMode``.
+            how: what it does, to be read after the model's name: ``with softplus``.
+        """
+        view = copy.copy(self)
+        view.name = f"{self.name} {how}"
+        view._modes, view._memo = (*self._modes, mode), {}
+        view.captures = None if self.captures is None else Captures()
+        return view
 
     def exactly(self) -> Model:
         """Return a view of this Model whose gradients are taken on the network as it was built, bit for bit.
@@ -407,3 +531,15 @@ class Model:
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.input_shape))
         return f"Model({self.name!r}, input {shape}, {self.classes} classes, {len(self.layers)} layers)"
+
+
+def _is_of(key: Any, *kinds: str) -> bool:
+    return (key[0] if isinstance(key, tuple) else key) in kinds
+
+
+def _moved(inspection: Inspection, old: nn.Module, new: nn.Module) -> Inspection:
+    """Return what an inspection has shown for a copy of the network: the same, about other tensors."""
+    tensors = zip(chain(old.parameters(), old.buffers()), chain(new.parameters(), new.buffers()), strict=True)
+    ids = {id(one): id(other) for one, other in tensors}
+    pairs = tuple((ids[weight], ids[mean]) for weight, mean in inspection.pairs if weight in ids and mean in ids)
+    return dataclasses.replace(inspection, pairs=pairs)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from xaiwidgets.model.targets import Target
     from xaiwidgets.surgery.mode import Coverage
+    from xaiwidgets.surgery.policy import Policy
     from xaiwidgets.surgery.recipes import Recipe
 
 
@@ -93,7 +94,7 @@ def gradient(
     return Gradients(scores.detach(), outputs.detach(), by_input, pairs, coverage)
 
 
-def check_forward(network: nn.Module, images: Tensor, recipe: Recipe) -> None:
+def check_forward(network: nn.Module, images: Tensor, recipe: Recipe | Policy) -> None:
     """Compare a pass under backward rules, as it is run for a gradient, with the plain one.
 
     Raises:
@@ -105,7 +106,8 @@ def check_forward(network: nn.Module, images: Tensor, recipe: Recipe) -> None:
     with torch.inference_mode(False), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         plain = network(leaf.clone()).detach()
-        with recording(tape), SurgeryMode(recipe, tape.where):
+        with recording(tape), SurgeryMode(recipe, tape.where) as mode:
+            mode.start(leaf)
             ruled = network(leaf.clone())
         ruled = ruled.detach()
     if not torch.equal(plain, ruled) and not torch.allclose(plain, ruled, rtol=1e-5, atol=1e-6):

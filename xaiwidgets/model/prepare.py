@@ -74,13 +74,14 @@ class Prepared:
         return images if images.stride() == usual else images.clone(memory_format=wanted)
 
 
-def prepare(skeleton: nn.Module, pairs: Iterable[tuple[int, int]], probe: Tensor) -> Prepared:
+def prepare(skeleton: nn.Module, pairs: Iterable[tuple[int, int]], probe: Tensor, *, fused: bool = True) -> Prepared:
     """Return the fastest copy of ``skeleton`` that gives the same numbers.
 
     Args:
         skeleton: the private skeleton.
         pairs: (id of a convolution's weight, id of a normalization's running mean), as met in the data flow.
         probe: an input batch on which both must agree.
+        fused: let a convolution and its activation be one operation where that is faster.
     """
     with torch.no_grad():
         plain = skeleton(probe.clone())
@@ -97,7 +98,7 @@ def prepare(skeleton: nn.Module, pairs: Iterable[tuple[int, int]], probe: Tensor
         made = Prepared(module, frozenset(followers), f"{done}{_but(failed)}", last)
         fault = _fault(made, probe, plain)
         if not fault:
-            return _fused(made, followers, probe, plain) if last and followers else made
+            return _fused(made, followers, probe, plain) if fused and last and followers else made
         failed.append(f"{done}: {fault}")
     module = copy.deepcopy(skeleton, keep_tensors(skeleton))
     return Prepared(module, frozenset(), f"plain copy{_but(failed)}", channels_last=False)

@@ -84,7 +84,14 @@ def install(skeleton: nn.Module) -> None:
 
 
 def _named(skeleton: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in skeleton.named_modules() if name)
+    inner = {
+        f"{name}.{part}"
+        for name, module in skeleton.named_modules()
+        if getattr(module, "whole", False)
+        for part, _ in module.named_modules()
+        if part
+    }
+    return ((name, module) for name, module in skeleton.named_modules() if name and name not in inner)
 
 
 def _enter(name: str) -> Callable[[nn.Module, Any], None]:

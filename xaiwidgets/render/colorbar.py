@@ -44,7 +44,11 @@ def caption(scale: Scale, look: Look, unit: str) -> str:
     """Return the line under the numbers: the unit, and whether values lie beyond the ends."""
     if scale.empty:
         return "no evidence"
-    parts = [unit, f"clipped at {look.clip:g} %" if scale.clipped else ""]
+    name = palette_name(scale, look)
+    # a palette that was asked for and could not be taken is no secret
+    other = "" if look.palette in ("auto", name) else f"signed values: {name.replace('_', ' to ')}"
+    drawn = "each color around gray" if look.channels == "as image" else other
+    parts = [unit, drawn, f"clipped at {look.clip:g} %" if scale.clipped else ""]
     return " · ".join(filter(None, parts))
 
 
@@ -66,7 +70,8 @@ def colorbar_html(scale: Scale, look: Look, unit: str) -> str:
         f'<div class="xw-colorbar" role="img" aria-label="{escape(spoken(scale, look, unit))}" '
         f'style="height:{HEIGHT}px;overflow:hidden;font-size:var(--jp-ui-font-size0,11px);line-height:16px;'
         f'font-variant-numeric:tabular-nums;color:var(--jp-ui-font-color1,currentColor){hidden}">'
-        f'<div style="height:10px;border-radius:2px;background:linear-gradient(to right,{_gradient(scale, look)})'
+        '<div style="height:10px;border-radius:2px;box-shadow:inset 0 0 0 1px rgba(128,128,128,.3);'
+        f"background:linear-gradient(to right,{_gradient(scale, look)})"
         f'{opacity}"></div>'
         f'<div style="position:relative;height:20px">{marks}</div>'
         f'<div style="height:16px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;'

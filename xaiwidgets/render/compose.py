@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from xaiwidgets.errors import InvalidImage
-from xaiwidgets.render.palettes import DIVERGING, palette
+from xaiwidgets.render.box import outlined
+from xaiwidgets.render.palettes import CENTERED, DIVERGING, palette
 from xaiwidgets.render.resize import bilinear, nearest
 from xaiwidgets.render.scale import scale_for, shown_part, shown_signed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from xaiwidgets.render.box import Box
     from xaiwidgets.render.look import Look
     from xaiwidgets.render.scale import Scale
 
@@ -33,11 +35,18 @@ def look_scale(map: NDArray[Any], signed: bool, look: Look) -> Scale:
     return scale_for(shown_part(map, look.sign), shown_signed(signed, look.sign), look.clip)
 
 
+def picture_scale(picture: NDArray[Any], look: Look) -> Scale:
+    """Return the scale on which ``(h, w, 3)`` is drawn as a picture: one for all colors, 0 is gray."""
+    return scale_for(_flat_part(picture, look.sign), signed=True, clip=look.clip)
+
+
 def palette_name(scale: Scale, look: Look) -> str:
-    """Return the palette in use; ``auto`` follows the scale."""
-    if look.palette != "auto":
-        return look.palette
-    return "blue_red" if scale.diverging else "viridis"
+    """Return the palette in use; ``auto`` follows the scale, and a signed map never gets a palette without a center."""
+    if look.channels == "as image":
+        return "gray"
+    if look.palette == "auto" or (scale.diverging and look.palette not in CENTERED):
+        return "blue_red" if scale.diverging else "viridis"
+    return look.palette
 
 
 @lru_cache(maxsize=32)
@@ -68,18 +77,27 @@ def _alpha_table(scale: Scale, opacity: int) -> NDArray[np.uint8]:
 def heat_rgb(heat: NDArray[Any], scale: Scale, look: Look, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Alpha]:
     """Return the colored map ``(H, W, 3)`` at ``size`` and its opacity, for ``blend``.
 
-    ``heat`` is ``(h, w)`` at its own resolution; ``look.sign`` is applied before it is interpolated.
+    ``heat`` is ``(h, w)`` at its own resolution, or ``(h, w, 3)`` for a picture around gray; ``look.sign`` is applied
+    before it is interpolated.
 
     Raises:
-        ValueError: the map is not ``(h, w)`` or not finite.
+        ValueError: the map is not finite or has another shape.
     """
-    part = shown_part(heat, look.sign)
-    index = scale.to_index((bilinear if look.smooth else nearest)(part, size))
-    rgb = np.take(color_table(scale, look), index, axis=0)
+    enlarged = bilinear if look.smooth else nearest
     opacity = round(look.opacity * 255)
-    if look.blend == "even":
-        return rgb, opacity
-    return rgb, np.take(_alpha_table(scale, opacity), index)
+    if np.ndim(heat) == 3:
+        part = _flat_part(heat, look.sign).reshape(heat.shape)
+        rgb = np.stack([scale.to_index(enlarged(plane, size)) for plane in np.moveaxis(part, 2, 0)], axis=2)
+        # the color that is farthest from gray decides how much of the photo is covered
+        return rgb, opacity if look.blend == "even" else np.take(_alpha_table(scale, opacity), rgb).max(axis=2)
+    index = scale.to_index(enlarged(shown_part(heat, look.sign), size))
+    rgb = np.take(color_table(scale, look), index, axis=0)
+    return rgb, opacity if look.blend == "even" else np.take(_alpha_table(scale, opacity), index)
+
+
+def _flat_part(picture: NDArray[Any], sign: str) -> NDArray[Any]:
+    """Return the shown part of ``(h, w, 3)`` as ``(h, 3w)``."""
+    return shown_part(np.asarray(picture).reshape(len(picture), -1), sign)
 
 
 def blend(photo: NDArray[np.uint8], rgb: NDArray[np.uint8], alpha: Alpha) -> NDArray[np.uint8]:
@@ -112,10 +130,13 @@ def beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint
     return np.concatenate([left, gap, right], axis=1)
 
 
-def compose(photo: NDArray[np.uint8], heat: NDArray[Any] | None, scale: Scale, look: Look) -> NDArray[np.uint8]:
+def compose(
+    photo: NDArray[np.uint8], heat: NDArray[Any] | None, scale: Scale, look: Look, box: Box | None = None
+) -> NDArray[np.uint8]:
     """Return what is on screen, uint8 ``(H, W', 3)``, as ``look.layout`` asks; nothing that came in is changed.
 
-    Without a map the place of its panel is neutral gray and the overlay is the plain photo.
+    Without a map the place of its panel is neutral gray and the overlay is the plain photo. A ``box`` is drawn on the
+    map, wherever that is, never on the plain photo.
 
     Raises:
         InvalidImage: the photo is not uint8 ``(H, W, 3)``.
@@ -130,6 +151,7 @@ def compose(photo: NDArray[np.uint8], heat: NDArray[Any] | None, scale: Scale, l
         alpha: Alpha = 0
     else:
         panel, alpha = heat_rgb(heat, scale, look, photo.shape[:2])
-    if look.layout == "overlay":
-        return blend(photo, panel, alpha)
-    return panel if look.layout == "map" else beside(photo, panel)
+    shown = blend(photo, panel, alpha) if look.layout == "overlay" else panel
+    if box is not None and heat is not None:
+        shown = outlined(shown, box)
+    return beside(photo, shown) if look.layout == "side" else shown

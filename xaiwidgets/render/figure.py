@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.errors import InvalidImage, UnknownMethod
+from xaiwidgets.render.box import found_box
+from xaiwidgets.render.channels import shown
 from xaiwidgets.render.colorbar import caption
-from xaiwidgets.render.compose import color_table, compose, look_scale
+from xaiwidgets.render.compose import color_table, compose
 from xaiwidgets.render.look import Look
 from xaiwidgets.render.record import provenance_line, record_json, save_numbers
-from xaiwidgets.render.scale import shown_part
 from xaiwidgets.render.ticks import ticks
 from xaiwidgets.render.words import describe
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xaiwidgets.core.results import Attribution
+    from xaiwidgets.render.channels import Shown
     from xaiwidgets.render.scale import Scale
 
 ENDINGS = (".png", ".svg", ".pdf", ".npz")
 #: Inches a panel and dots an inch: a panel of a 224 px picture is about 750 px wide.
 PANEL, DPI = 3.4, 220
+#: Characters of the color bar's label that fit beside a panel.
+LABEL = 44
 #: Pixels of the longer side of a photo that is cut out for a figure.
 VIEW = 720
 
@@ -73,12 +77,12 @@ def _method_title(method: str) -> str:
         return method.replace("_", " ").capitalize() or "Map"
 
 
-def _title(attribution: Attribution, part: NDArray[Any], scale: Scale) -> str:
+def _title(attribution: Attribution, part: Shown) -> str:
     made = attribution.provenance
     words = describe(
-        part,
-        scale,
-        method=_method_title(made.method),
+        part.part,
+        part.map_scale,
+        method=part.title(_method_title(made.method)),
         target=made.target or "the target",
         layer=attribution.layer,
         unit=attribution.unit,
@@ -96,20 +100,20 @@ def _draw_colorbar(figure: Figure, axes: Axes, scale: Scale, look: Look, unit: s
     bar = figure.colorbar(colors, cax=axes.inset_axes((1.03, 0.0, 0.045, 1.0)))
     marks = ticks(scale)
     bar.set_ticks([t.value for t in marks], labels=[t.label for t in marks])
-    bar.set_label(caption(scale, look, unit), fontsize=9)
+    bar.set_label(fill(caption(scale, look, unit), LABEL), fontsize=9)
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)
 
 
-def _panels(attribution: Attribution, image: Any, scale: Scale, look: Look) -> dict[str, NDArray[np.uint8]]:
-    heat = attribution.map()
+def _panels(attribution: Attribution, image: Any, part: Shown) -> dict[str, NDArray[np.uint8]]:
+    heat, scale, look, box = part.heat, part.scale, part.look, found_box(attribution)
     if image is None:
         height, width = attribution.size
         blank = np.zeros((height, width, 3), np.uint8)
-        return {"map": compose(blank, heat, scale, dataclasses.replace(look, layout="map"))}
+        return {"map": compose(blank, heat, scale, dataclasses.replace(look, layout="map"), box)}
     photo = read_pixels(image, attribution.size, attribution.provenance.preprocessing)
     layouts = ("photo", "overlay", "map")
-    return {name: compose(photo, heat, scale, dataclasses.replace(look, layout=name)) for name in layouts}
+    return {name: compose(photo, heat, scale, dataclasses.replace(look, layout=name), box) for name in layouts}
 
 
 def attribution_figure(attribution: Attribution, image: Any = None, look: Look | None = None, **changes: Any) -> Figure:
@@ -125,9 +129,8 @@ def attribution_figure(attribution: Attribution, image: Any = None, look: Look |
     from matplotlib.figure import Figure
 
     look = dataclasses.replace(look or Look(), **changes)
-    part = shown_part(attribution.map(), look.sign)
-    scale = look_scale(attribution.map(), attribution.signed, look)
-    panels = _panels(attribution, image, scale, look)
+    part = shown(attribution, look)
+    panels = _panels(attribution, image, part)
     height, width = attribution.size
     inches = (PANEL * len(panels) + 0.9, PANEL * height / width + 0.8)
     figure = Figure(figsize=inches, layout="constrained")
@@ -137,9 +140,9 @@ def attribution_figure(attribution: Attribution, image: Any = None, look: Look |
         axes.set_axis_off()
         if image is not None:
             axes.set_title(name, fontsize=9, color="0.35", loc="left")
-    _draw_colorbar(figure, every[-1], scale, look, attribution.unit)
+    _draw_colorbar(figure, every[-1], part.scale, part.look, attribution.unit)
     columns = int(inches[0] * 10.5)
-    figure.suptitle(fill(_title(attribution, part, scale), columns), x=0.01, ha="left", fontsize=11)
+    figure.suptitle(fill(_title(attribution, part), columns), x=0.01, ha="left", fontsize=11)
     figure.supxlabel(fill(provenance_line(attribution), int(columns * 1.6)), x=0.01, ha="left", fontsize=7, color="0.4")
     # A figure that pyplot does not manage has no picture in a notebook of its own.
     figure.__dict__["_repr_png_"] = partial(_figure_png, figure)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xaiwidgets.core.knobs import Choice, Flag, Range, check_knobs, knob
+from xaiwidgets.core.results import REDUCTIONS
 from xaiwidgets.render.palettes import PALETTES
 
 LAYOUTS = ("overlay", "side", "map", "photo")
 SIGNS = ("auto", "signed", "absolute", "positive", "negative")
 BLENDS = ("by value", "even")
+#: ``combined`` is the method's own reduction; ``as image`` is a picture around gray.
+CHANNELS = ("combined", "red", "green", "blue", "as image", *REDUCTIONS)
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,18 @@ class Look:
         "auto",
         Choice(("auto", *PALETTES)),
         label="Palette",
-        help="Auto is sequential for one-sided maps and diverging, centered at 0, for signed ones.",
+        help="Auto is sequential for one-sided maps and diverging, centered at 0, for signed ones. One-sided palettes "
+        "have no center: signed maps are then blue and red.",
     )
     sign: str = knob(
         "auto", Choice(SIGNS), label="Sign", help="Which part is shown; auto is all that the method's values mean."
+    )
+    channels: str = knob(
+        "combined",
+        Choice(CHANNELS),
+        label="Channels",
+        help="For maps with a value for red, green and blue: the method's own reduction, one channel, the picture that "
+        "the values make around gray, or another reduction.",
     )
     smooth: bool = knob(
         True, Flag(), label="Smooth", help="Bilinear, or the cells of a low-resolution map as they are."

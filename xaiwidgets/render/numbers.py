@@ -45,3 +45,17 @@ def interval(low: float, high: float, unit: str = "") -> str:
     else:
         ends = fixed(low, decimals_for(top)), fixed(high, decimals_for(top))
     return " ".join(filter(None, (f"{ends[0]} to {ends[1]}", unit)))
+
+
+def percent(share: float) -> str:
+    """Return a share as people read it: ``0 %``, ``<0.01 %``, ``0.23 %``, ``4.4 %``, ``−12 %``, ``340 %``."""
+    value = abs(100 * float(share))
+    if not math.isfinite(value):
+        return f"{number(share)} %"
+    if value == 0:
+        return "0 %"
+    if value < 0.01:
+        return "<0.01 %"
+    digits = 2 if value < 99.5 else 3
+    text = f"{float(f'{value:.{digits}g}'):g}" if value < 1000 else f"{value:,.0f}"
+    return f"{MINUS if share < 0 else ''}{text} %"

@@ -18,6 +18,9 @@ SEQUENTIAL = ("viridis", "magma", "inferno", "cividis", "gray")
 DIVERGING = ("blue_red", "purple_green")
 #: Not perceptually uniform; offered by name only, for comparison with papers.
 RAINBOW = ("jet",)
+#: Palettes with a color of their own for 0 in the middle: those made for it, grays (darker against, lighter for), and
+#: jet, because papers show signed maps so.
+CENTERED = (*DIVERGING, "gray", *RAINBOW)
 PALETTES = SEQUENTIAL + DIVERGING + RAINBOW
 
 #: ``(palette, 256, 3)`` in the order of ``PALETTES``, written by ``palette_source.write_tables``.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.render.numbers import number
+from xaiwidgets.render.receipt import summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ def provenance_line(attribution: Attribution) -> str:
         f"picture {made.image}" if made.image else "",
         _listing(made.knobs),
         f"score {number(attribution.score)}" if math.isfinite(attribution.score) else "",
-        f"completeness gap {number(attribution.gap)}" if attribution.gap is not None else "",
+        summary(attribution),
         cost,
         f"{number(made.seconds)} s" if made.seconds else "",
         " ".join(f"{k} {v}" for k, v in made.versions.items()),

@@ -1,4 +1,4 @@
-"""Maps to the size of the photo, sampled as torch does."""
+"""Maps to the size of the photo, sampled where torch samples, at exact positions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=64)
 def _taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Return for each target position its two neighbors and the weight of the second one."""
-    # float32 throughout, because torch computes the sampling positions in the precision of the map.
-    position = (np.arange(target, dtype=np.float32) + np.float32(0.5)) * (np.float32(source) / np.float32(target))
-    position = np.maximum(position - np.float32(0.5), np.float32(0))
+    # in double precision: torch rounds them to the precision of the map, by an amount that depends on the processor
+    position = np.maximum((np.arange(target) + 0.5) * (source / target) - 0.5, 0.0)
     first = np.minimum(position.astype(np.intp), source - 1)
     second = np.minimum(first + 1, source - 1)
-    return first, second, position - first.astype(np.float32)
+    return first, second, (position - first).astype(np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import secrets
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.errors import InvalidKnob, XaiError
@@ -102,7 +104,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 
 def run_explain(args: argparse.Namespace) -> int:
-    """Explain one photo and write the figure, or the numbers."""
+    """Explain one photo and write the figure, or the numbers; print what the map adds up to, where that is defined."""
     from xaiwidgets.core.cards import card
 
     method = card(args.method).make(**parse_knobs(card(args.method), args.knob, args.layer))
@@ -115,11 +117,16 @@ def run_explain(args: argparse.Namespace) -> int:
     # The map belongs to what the model saw of the photo, which is its middle square for most models.
     seen = model.to_pixels(model.input(args.photo)).clip(0, 1)
     result.save(args.output, seen)
+    from xaiwidgets.render.receipt import lines
+
+    sys.stdout.write("".join(f"{line}\n" for line in lines(result)))
     return 0
 
 
 def parse_knobs(of: Card, pairs: Sequence[str], layer: str | None = None) -> dict[str, Any]:
     """Return the hyper-parameters of ``name=value`` words, each read as its domain says.
+
+    For a set of reference pictures, the value may also be a folder of them.
 
     Raises ``InvalidKnob`` for a word without ``=`` or a value outside the domain; an unknown name is left to the card.
     """
@@ -134,7 +141,7 @@ def parse_knobs(of: Card, pairs: Sequence[str], layer: str | None = None) -> dic
 
 
 def _read(name: str, text: str, domain: Domain) -> Any:
-    from xaiwidgets.core.knobs import Flag, Range
+    from xaiwidgets.core.knobs import Flag, Range, ReferenceName
 
     value: Any = text
     if isinstance(domain, Range):
@@ -142,7 +149,21 @@ def _read(name: str, text: str, domain: Domain) -> Any:
             value = int(text) if text.lstrip("+-").isdecimal() else float(text)
     elif isinstance(domain, Flag):
         value = WORDS.get(text.lower(), text)
+    elif isinstance(domain, ReferenceName):
+        value = _reference_folder(text)
     return domain.check(name, value)
+
+
+def _reference_folder(text: str) -> str:
+    """Return the name of a set of reference pictures; a folder that no set is named like becomes one."""
+    from xaiwidgets.model.references import reference_set, reference_sets
+
+    folder = Path(text)
+    known = {one.name for one in reference_sets()}
+    if text in known or not folder.is_dir():
+        return text
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"folder {folder.resolve().name}")[:60]
+    return reference_set(name, folder).name
 
 
 def _example(of: Card) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xaiwidgets.render.compose import compose, look_scale
+from xaiwidgets.render.box import found_box
+from xaiwidgets.render.channels import shown
+from xaiwidgets.render.compose import compose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,11 +48,12 @@ class Frame:
 
     def scale(self, look: Look) -> Scale:
         """Return the scale on which this look shows the values."""
-        return look_scale(self.result.map(), self.result.signed, look)
+        return shown(self.result, look).scale
 
     def pixels(self, look: Look) -> NDArray[np.uint8]:
         """Return the picture on screen, uint8 ``(H, W', 3)``."""
-        return compose(self.photo, self.result.map(), self.scale(look), look)
+        part = shown(self.result, look)
+        return compose(self.photo, part.heat, part.scale, part.look, found_box(self.result))
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Probe:
         box: (top, left, bottom, right) in pixels of the model's input.
         score: the target's probability (its activation, for a hidden unit); ``whole`` is that of the whole photo.
         predictions: the first five classes with the region hidden.
-        target: in words.
+        target: in words. ``unit``: what the score is measured in.
     """
 
     box: tuple[int, int, int, int]
@@ -69,6 +72,7 @@ class Probe:
     whole: float
     predictions: tuple[Prediction, ...]
     target: str = ""
+    unit: str = "probability"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,45 @@ from urllib.parse import parse_qsl, urlencode
 from xaiwidgets.core.cards import Card, card, cards
 from xaiwidgets.core.knobs import clamp_knobs, knobs_of
 from xaiwidgets.errors import InvalidKnob, UnknownMethod
+from xaiwidgets.model.targets import POSITIONS
 from xaiwidgets.render.look import Look
 
 #: A link longer than this was not made by us.
 LONGEST_QUERY = 4000
 MOST_CLASSES = 8
+#: No layer has more channels than this, and no map more rows or columns.
+LARGEST_INDEX = 1_000_000
+LONGEST_NAME = 300
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A hidden unit that is explained in place of a class; that the model has it is checked where the model is known.
+
+    Attributes:
+        layer: name of the layer. ``channel``: one of its channels.
+        position: ``mean``, ``max``, ``center`` or (row, column).
+    """
+
+    layer: str
+    channel: int = 0
+    position: str | tuple[int, int] = "mean"
+
+    def to_text(self) -> str:
+        """Return ``CHANNEL,POSITION,LAYER``, a position in the map as ``ROW:COLUMN``."""
+        place = self.position if isinstance(self.position, str) else ":".join(map(str, self.position))
+        return f"{self.channel},{place},{self.layer}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Unit | None:
+        """Return the unit that ``to_text`` wrote, its numbers clamped, or ``None`` where there is none."""
+        channel, _, rest = text.partition(",")
+        place, _, layer = rest.partition(",")
+        if not layer or not channel.isdecimal():
+            return None
+        where = [min(int(n), LARGEST_INDEX) for n in place.split(":") if n.isdecimal()]
+        position: Any = (where[0], where[1]) if len(where) == 2 else place if place in POSITIONS else "mean"
+        return cls(layer[:LONGEST_NAME], min(int(channel), LARGEST_INDEX), position)
 
 
 @dataclass(frozen=True)
@@ -25,7 +59,7 @@ class Lens:
 
     Attributes:
         image: name of a sample, or the key of an uploaded picture.
-        target: class indices; empty means the top-1 class.
+        target: class indices; empty means the top-1 class. ``unit``: a hidden unit, which comes before any class.
         method: id of an explainer.
         knobs: its hyper-parameters that differ from the defaults, sorted by name.
         look: palette, opacity and so on; changing it never starts a computation.
@@ -36,11 +70,17 @@ class Lens:
     method: str = "grad_cam"
     knobs: tuple[tuple[str, Any], ...] = ()
     look: Look = field(default_factory=Look)
+    unit: Unit | None = None
+
+    @property
+    def asked(self) -> tuple[int, ...] | Unit:
+        """What is explained: a hidden unit, or classes."""
+        return self.target if self.unit is None else self.unit
 
     @property
     def question(self) -> tuple[Any, ...]:
         """What a computation depends on; the key of the cache of answers."""
-        return self.image, self.target, self.method, self.knobs
+        return self.image, self.asked, self.method, self.knobs
 
     def knob(self, name: str) -> Any:
         """Return a hyper-parameter's value, its default when it was not changed."""
@@ -77,7 +117,9 @@ class Lens:
         plain = Look()
         look = {k.name: v for k in knobs_of(Look) if (v := getattr(self.look, k.name)) != getattr(plain, k.name)}
         parts = {"image": self.image, "method": self.method}
-        if self.target:
+        if self.unit is not None:
+            parts["unit"] = self.unit.to_text()
+        elif self.target:
             parts["target"] = ",".join(map(str, self.target))
         parts |= {f"k.{name}": json.dumps(value) for name, value in self.knobs}
         parts |= {f"look.{name}": json.dumps(value) for name, value in look.items()}
@@ -94,8 +136,12 @@ class Lens:
         target = tuple(int(n) for n in parts.get("target", "").split(",") if n.isdecimal())[:MOST_CLASSES]
         knobs = {n[2:]: v for n, t in parts.items() if n.startswith("k.") and (v := _value(t)) is not None}
         look = {n[5:]: v for n, t in parts.items() if n.startswith("look.") and (v := _value(t)) is not None}
+        unit = Unit.from_text(parts.get("unit", ""))
         lens = lens.replace(
-            image=parts.get("image", lens.image)[:100], target=target, look=Look(**clamp_knobs(Look, look))
+            image=parts.get("image", lens.image)[:100],
+            target=target if unit is None else (),
+            unit=unit,
+            look=Look(**clamp_knobs(Look, look)),
         )
         asked = lens.with_knobs(**knobs)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from xaiwidgets.errors import InvalidModel, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Frame, Prediction, Probe, Status
-from xaiwidgets.studio.lens import Lens, explainer_card
+from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.runner import Runner, SyncRunner
 
 if TYPE_CHECKING:
@@ -252,6 +253,8 @@ class Studio:
     def target(self, lens: Lens) -> Target:
         """Return the target that the lens names, resolved on the loaded model."""
         model = self._ready()
+        if lens.unit is not None:
+            return model.unit(lens.unit.layer, lens.unit.channel, lens.unit.position)
         if lens.target:
             return model.target(list(lens.target))
         return model.target(int(self._whole(lens.image)[0].argmax()))
@@ -332,10 +335,28 @@ class Studio:
         else:
             logits = model.logits(hidden)
             score, whole = float(target.score(logits)[0]), float(target.score(self._whole(lens.image))[0])
-        found = Probe(box, score, whole, self._top(logits), target.name)
+        found = Probe(box, score, whole, self._top(logits), target.name, target.unit)
         with self._lock:
-            if (lens.image, lens.target) == (self.lens.image, self.lens.target):
+            if (lens.image, lens.asked) == (self.lens.image, self.lens.asked):
                 self._publish("probe", found)
+
+    def strongest(self, layer: str, position: str = "mean") -> None:
+        """Make the unit of this layer that the photo excites most the one that is explained."""
+        if self.model is not None:
+            self.runner.urgent("strongest", lambda: self._strongest(layer, position))
+
+    def _strongest(self, layer: str, position: str) -> None:
+        lens, model = self.lens, self._ready()
+        first = model.unit(layer, 0, position)
+        found = model.activations(self._input(lens.image), [first.layer])
+        every = found[first.layer].shape[1]
+        scores = [
+            float(dataclasses.replace(first, channel=c).score(found[first.layer], found)[0]) for c in range(every)
+        ]
+        unit = Unit(first.layer, scores.index(max(scores)), first.position)
+        with self._lock:
+            if lens.image == self.lens.image:
+                self.put(self.lens.replace(target=(), unit=unit))
 
 
 def _check_finite(result: Attribution, title: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.errors import NotApplicable, SurgeryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .policy import Policy
     from .recipes import Recipe
 
 LABELS = {
@@ -37,12 +38,24 @@ class Coverage:
         plain: (kind, module path) of each activation or unknown operation that keeps its ordinary gradient.
         unruled: (kind, module path) of operations the recipe rules but autograd did not see, for instance inside a
             checkpoint or somebody's own ``autograd.Function``.
+        places: how many operations of each (module path, kind, rule) there were, in execution order; the rule is
+            ``gradient`` where the ordinary derivative holds.
+        refused: (kind, module path) of operations for which the policy has no meaning.
     """
 
     met: Mapping[str, int] = field(default_factory=dict)
     ruled: Mapping[str, int] = field(default_factory=dict)
     plain: tuple[tuple[str, str], ...] = ()
     unruled: tuple[tuple[str, str], ...] = ()
+    places: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """Return the receipt by layer: ``layer``, ``kind`` of operation, ``rule`` and ``count``."""
+        return tuple(
+            {"layer": path, "kind": label(kind), "rule": rule, "count": count}
+            for (path, kind, rule), count in self.places.items()
+        )
 
     def sentence(self) -> str:
         """Return the receipt in words, such as ``31 of 31 ReLU ruled; 1 sigmoid gate as plain gradient at se``."""
@@ -54,13 +67,17 @@ class Coverage:
         return "; ".join(parts) if parts else "no operation ruled"
 
 
-def check(recipe: Recipe, coverage: Coverage, method: str) -> None:
+def check(recipe: Recipe | Policy, coverage: Coverage, method: str) -> None:
     """Raise an error unless the recipe has a meaning for everything that the pass met.
 
     Errors:
         NotApplicable: a refused activation, one that a rule cannot reach, or none that the recipe needs.
         SurgeryError: no operation depended on a picture that requires a gradient.
     """
+    if coverage.refused:
+        found = "; ".join(f"{label(kind)} at {_places(where)}" for kind, where in _grouped(coverage.refused).items())
+        needs = f"a rule for every operation under {recipe.name}"
+        raise NotApplicable(method, needs, f"there is none for {found}", ALTERNATIVES)
     if not coverage.met and not coverage.unruled:
         raise SurgeryError(
             f"{method} ran a forward pass in which nothing depends on a tensor that requires a gradient; "

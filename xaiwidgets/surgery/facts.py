@@ -59,6 +59,7 @@ class Facts:
         gap_path: path of the global average pooling if only one linear map (or 1×1 convolution) goes with it.
         head_path: path of that linear map.
         map_path: path of what made the map it averages.
+        softmaxes: number of softmaxes and log-softmaxes.
     """
 
     relu_like: int
@@ -68,6 +69,7 @@ class Facts:
     gap_path: str | None = None
     head_path: str | None = None
     map_path: str | None = None
+    softmaxes: int = 0
 
 
 def facts_of(ops: Sequence[OpRecord], last: int) -> Facts:
@@ -82,6 +84,7 @@ def facts_of(ops: Sequence[OpRecord], last: int) -> Facts:
         sum(op.kind == "conv" and prod(op.kernel) > 1 for op in ops),
         softmax,
         *_head(ops, at),
+        sum(op.kind in {"softmax", "log_softmax"} for op in ops),
     )
 
 

@@ -13,13 +13,18 @@ from torch.overrides import TorchFunctionMode
 
 from xaiwidgets.errors import SurgeryError
 
+from .again import Again
 from .compiled import refuse_compiled
 from .coverage import Coverage, check
 from .gates import GATES, GateWatch
+from .keeper import Keeper
 from .ops import ACTIVATIONS, Op, classify, tensors_of
+from .policy import Choice, Policy, substituted
+from .reach import nodes_between
 from .recipes import Recipe
 from .ruled import Ruled
 from .rules import RULES
+from .same import require_same
 
 __all__ = ["Coverage", "SurgeryMode", "check", "refuse_compiled", "require_same"]
 
@@ -35,24 +40,33 @@ class SurgeryMode(TorchFunctionMode):
         (gradient,) = torch.autograd.grad(scores[0, target], picture)
 
     Args:
-        recipe: which kinds get which rule.
+        recipe: which kinds get which rule, or a policy that decides about each operation.
         where: returns the dotted path of the module that is running, ``""`` for the root.
+        enough: whether all that is explained has been computed, so that what follows needs no rule.
 
     Errors: SurgeryError when it is entered twice, or when a gradient is asked for before it is left.
     """
 
-    def __init__(self, recipe: Recipe, where: Callable[[], str]) -> None:
+    def __init__(
+        self, recipe: Recipe | Policy, where: Callable[[], str], enough: Callable[[], bool] = lambda: False
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.enough = enough
+        self._policy = recipe if isinstance(recipe, Policy) else None
+        self._keeper = None if self._policy is None else Keeper()
         self.where = where
         self.active = False
         self._used = False
-        self._rules = {kind: RULES[name] for kind, name in recipe.rules}
+        self._names = {} if isinstance(recipe, Policy) else dict(recipe.rules)
+        self._rules = {kind: RULES[name] for kind, name in self._names.items()}
         self._met: Counter[str] = Counter()
         self._ruled: Counter[str] = Counter()
         self._plain: list[tuple[str, str]] = []
         self._hidden: list[tuple[str, str]] = []
         self._strangers: list[tuple[str, str]] = []
+        self._places: Counter[tuple[str, str, str]] = Counter()
+        self._refused: list[tuple[str, str, Any]] = []
         self._gates = GateWatch()
         self._known: dict[int, ReferenceType[Tensor]] = {}
         self._start = 0
@@ -71,6 +85,10 @@ class SurgeryMode(TorchFunctionMode):
         self.active = False
         self._known.clear()
         self._gates.forget()
+        if self._policy is not None:
+            self._policy.finish()
+        if self._keeper is not None:
+            self._keeper.forget()
 
     @property
     def coverage(self) -> Coverage:
@@ -79,7 +97,9 @@ class SurgeryMode(TorchFunctionMode):
         plain = (*self._plain, *gates, *self._strangers)
         # what ran out of autograd's sight matters only if its result came back into the graph
         unruled = tuple(self._hidden) if self._strangers else ()
-        return Coverage(dict(+self._met), dict(+self._ruled), plain, unruled)
+        met = tuple((name, path) for name, path, _ in self._refused)
+        refused = (*met, *self._strangers) if self._policy is not None else ()
+        return Coverage(dict(+self._met), dict(+self._ruled), plain, unruled, dict(self._places), refused)
 
     def __torch_function__(
         self,
@@ -93,29 +113,62 @@ class SurgeryMode(TorchFunctionMode):
         if op is None:
             return func(*args, **kwargs)
         self._greet(op)
-        live = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in op.inputs)
-        if live and op.kind in self._rules:
+        live = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in op.inputs) and not self.enough()
+        if live and self._policy is not None:
+            self._policy.again = Again(func, args, kwargs, op.inputs)
+        choice = self._choose(op) if live else None
+        if self._keeper is not None and op.inplace:
+            self._keeper.overwrite(op.inputs[0])
+        if choice is not None and choice.rule is not None:
+            made: list[type] = []
+
+            def run() -> Any:
+                given = func(*args, **kwargs)
+                made.append(type(given))
+                return given
+
             output = Ruled.apply(  # type: ignore[no-untyped-call]
-                self._rules[op.kind], op, lambda: func(*args, **kwargs), lambda: self.active, *op.inputs
+                choice.rule, op, run, lambda: self.active, self._keeper, *op.inputs
             )
+            if isinstance(output, tuple):  # autograd forgets that x.max(dim=1) has .values
+                output = made[0](output)
         else:
             output = func(*args, **kwargs)
-        results = list(tensors_of(output))
-        if results:
-            self._count(op, results[0], live)
+        if self._keeper is not None and op.inplace:
+            self._keeper.overwritten(op.inputs[0])
+        results = [op.inputs[0]] if op.kind == "setitem" else list(tensors_of(output))
+        if results and (choice is None or any(result.requires_grad for result in results)):
+            self._count(op, results[0], choice)
+        if live and results and self._policy is not None:
+            self._policy.seen(
+                op, results, lambda others: func(*substituted(args, others), **substituted(kwargs, others))
+            )
         if torch.is_grad_enabled():  # otherwise, should a result turn up in the graph, somebody else has put it there
             self._known.update((id(result), ref(result)) for result in results)
         return output
 
-    def _count(self, op: Op, output: Tensor, live: bool) -> None:
+    def _choose(self, op: Op) -> Choice:
+        if self._policy is not None:
+            return self._policy.choose(op, self.where())
+        rule = self._rules.get(op.kind)
+        return Choice("gradient") if rule is None else Choice(self._names[op.kind], rule)
+
+    def _count(self, op: Op, output: Tensor, choice: Choice | None) -> None:
         path = self.where()
-        if not live:
-            if not torch.is_grad_enabled() and (op.kind in ACTIVATIONS or op.kind in self._rules):
+        if choice is None:
+            matters = op.kind in ACTIVATIONS or op.kind in self._rules or self._policy is not None
+            if not torch.is_grad_enabled() and matters:
                 self._hidden.append((op.kind, path))
             return
         self._met[op.kind] += 1
-        if op.kind in self._rules:
+        self._places[path, op.kind, choice.label or "refused"] += 1
+        if choice.label is None:
+            name = op.name if op.kind in {"unknown", "pointwise"} else op.kind
+            self._refused.append((choice.lacks or name, path, output.grad_fn))
+        if choice.rule is not None:
             self._ruled[op.kind] += 1
+        elif self._policy is not None:
+            pass
         elif op.kind == "unknown" or op.kind in ("pointwise", "clamp"):
             self._plain.append((op.name, path))
         elif op.kind in ACTIVATIONS and op.kind not in GATES:
@@ -127,6 +180,17 @@ class SurgeryMode(TorchFunctionMode):
             self._met["hardsigmoid"] += 1
             self._plain.append(("hardsigmoid", path))
 
+    def spare(self, source: Tensor, ends: Sequence[Tensor]) -> None:
+        """Forget refusals of what does not lie between what is explained and where it is traced back to."""
+        if self._refused:
+            nodes = nodes_between(source, ends)
+            self._refused = [refusal for refusal in self._refused if refusal[-1] in nodes]
+
+    def start(self, image: Tensor) -> None:
+        """Tell a policy which tensor the network is called with."""
+        if self._policy is not None:
+            self._policy.start(image)
+
     def _greet(self, op: Op) -> None:
         """Note tensors of the graph that no operation seen here has made: something ran past the mode."""
         for tensor in op.inputs:
@@ -136,17 +200,6 @@ class SurgeryMode(TorchFunctionMode):
             self._known[id(tensor)] = ref(tensor)
             if _age(tensor) > self._start:
                 self._strangers.append((f"unseen {tensor.grad_fn.name()}", self.where()))
-
-
-def require_same(ruled: Tensor, plain: Tensor, recipe: Recipe) -> None:
-    """Raise SurgeryError unless the ruled forward pass gave, bit for bit, what the plain one gives."""
-    if not torch.equal(ruled, plain):
-        gap = float((ruled.detach() - plain.detach()).abs().max()) if ruled.shape == plain.shape else float("nan")
-        raise SurgeryError(
-            f"the forward pass under {recipe.name} differs from the plain one by {gap:.3g}; expected equal scores. "
-            "Put the model into eval mode; if it stays so, its forward is random or has a state: explain it by "
-            "gradients without rules, such as saliency"
-        )
 
 
 def _age(tensor: Tensor) -> int:

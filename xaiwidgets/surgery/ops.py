@@ -55,6 +55,9 @@ def classify(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         inputs = tuple(tensors_of((*args, *kwargs.values())))
         return Op("unknown", name, inputs, {}, name.endswith("_") and not name.endswith("__")) if inputs else None
     bound = _bind(signature, args, kwargs)
+    if signature.kind == "max" and isinstance(bound.get("dim", bound.get("other")), Tensor):  # the larger of two
+        signature = SIGNATURES["maximum"]
+        bound = _bind(signature, args, kwargs)
     inputs = tuple(tensors_of([bound.get(slot) for slot in signature.data]))
     if not inputs:
         return None

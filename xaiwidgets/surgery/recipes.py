@@ -57,3 +57,21 @@ GUIDED = recipe("guided backpropagation", dict.fromkeys(RELU_LIKE, "guided"), RE
 
 DECONV = recipe("DeconvNet", dict.fromkeys(RELU_LIKE, "deconv"), RELU_LIKE, SMOOTH_ACTIVATIONS)
 """Zeiler & Fergus 2014: upstream · [upstream > 0]; the forward mask is ignored."""
+
+
+MAX_POOLS = ("max_pool", "adaptive_max_pool")
+
+
+def desalinet(*, relu_mask: bool = True, switches: bool = True, rectify: bool = True) -> Recipe:
+    """Build the recipe of one of the reversed architectures of Mahendran & Vedaldi 2016, section 2.
+
+    Args:
+        relu_mask: units that were off in the forward pass let nothing through.
+        switches: unpooling puts a value where the maximum was; otherwise at the center of the window.
+        rectify: the backward signal is rectified at each ReLU.
+    """
+    at_relu = {(True, True): "guided", (True, False): "plain", (False, True): "deconv", (False, False): "identity"}
+    rules = dict.fromkeys(RELU_LIKE, at_relu[relu_mask, rectify]) | {"local_response_norm": "identity"}
+    if not switches:
+        rules |= dict.fromkeys(MAX_POOLS, "center")
+    return recipe("DeSaliNet", rules, RELU_LIKE, SMOOTH_ACTIVATIONS)

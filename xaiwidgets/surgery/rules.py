@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -117,3 +117,52 @@ def _through(op: Op, kept: Tensor | None, signal: Tensor) -> Tensor:
     if op.kind == "relu6":
         return cast("Tensor", torch.ops.aten.hardtanh_backward(signal, kept, 0, op.parameters["high"]))
     return signal * kept
+
+
+@rule("identity", keep=lambda _op, _output: None)
+def identity(op: Op, kept: Tensor | None, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    """Upstream, as if the operation were not there."""
+    return (upstream,)
+
+
+def _shape_of_input(op: Op, _output: Tensor) -> Tensor:
+    return op.inputs[0].new_zeros(()).expand(op.inputs[0].shape)  # one number, whatever the shape
+
+
+@rule("center", keep=_shape_of_input)
+def center(op: Op, kept: Tensor | None, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    """Upstream at the center of each pooling window, wherever the maximum was (Mahendran & Vedaldi 2016, section 2).
+
+    Of a window with an even side the place before its middle is taken; one that hangs over the edge is cut to what lies
+    inside.
+    """
+    if kept is None:
+        raise TypeError("the center rule expects the shape of its input, and got nothing")
+    rank = int(op.name[op.name.index("pool") + 4])
+    found = upstream
+    for axis in range(-rank, 0):
+        places = _centers(op, axis, kept.shape[axis], upstream.shape[axis]).to(upstream.device)
+        shape = [*found.shape[:axis], kept.shape[axis], *(found.shape[axis + 1 :] if axis < -1 else ())]
+        found = found.new_zeros(shape).index_add_(axis, places, found)
+    return (found,)
+
+
+def _centers(op: Op, axis: int, size: int, count: int) -> Tensor:
+    windows = torch.arange(count)
+    if op.kind == "adaptive_max_pool":
+        first, last = windows * size // count, ((windows + 1) * size + count - 1) // count - 1
+    else:
+        kernel, padding, dilation = (
+            _along(op.parameters.get(name, default), axis)
+            for name, default in (("kernel_size", 1), ("padding", 0), ("dilation", 1))
+        )
+        stride = _along(op.parameters.get("stride") or op.parameters["kernel_size"], axis)
+        first = windows * stride - padding
+        last = first + dilation * (kernel - 1)
+    return (first.clamp(min=0) + last.clamp(max=size - 1)).div(2, rounding_mode="floor")
+
+
+def _along(value: int | Sequence[int], axis: int) -> int:
+    if isinstance(value, Sequence):
+        return value[axis] if len(value) > 1 else value[0]
+    return value

@@ -48,7 +48,7 @@ _ROWS = (
     ("sigmoid", "sigmoid expit", "*input"),
     ("tanh", "tanh", "*input"),
     ("softplus", "softplus", "*input beta threshold"),
-    ("logsigmoid", "logsigmoid", "*input"),
+    ("logsigmoid", "logsigmoid log_sigmoid", "*input"),
     ("softsign", "softsign", "*input"),
     ("shrink", "softshrink hardshrink tanhshrink", "*input lambd"),
     ("glu", "glu", "*input dim"),

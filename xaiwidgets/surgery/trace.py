@@ -58,6 +58,15 @@ class TraceMode(TorchFunctionMode):
         track = self._tracks.get(id(tensor))
         return None if track is None else track.field
 
+    def dims_of(self, tensor: Tensor) -> tuple[int, int] | None:
+        """Return which dimensions of a tensor of this pass are rows and columns; None if it has none that are known."""
+        track = self._tracks.get(id(tensor))
+        return None if track is None else track.dims
+
+    def follow(self, op: Op, results: list[Tensor]) -> None:
+        """Note an operation that another mode has watched in place of this one."""
+        self._record(op, results)
+
     def __torch_function__(
         self,
         func: Callable[..., Any],

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from xaiwidgets.core.cards import cards
-from xaiwidgets.core.knobs import Choice, Flag, Knob, LayerName, MethodName, Range
+from xaiwidgets.core.cards import choices
+from xaiwidgets.core.knobs import Choice, Flag, Knob, LayerName, LayerRules, MethodName, Range, ReferenceName
+from xaiwidgets.model.references import reference_sets
 from xaiwidgets.widgets.closing import close_tree
+from xaiwidgets.widgets.rules import RulesEditor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Whole numbers over a span wider than this get a number field in place of a slider.
 WIDEST_SLIDER = 5000
+#: A value between two steps is shown at one of them.
+ENDS = (math.floor, math.ceil)
 #: Characters of a label that fit beside a slider.
 LONGEST_LABEL = 20
 
@@ -44,6 +48,7 @@ class Control:
         self._changed = changed
         self._quiet = False
         self._last = knob.default
+        self._low = self._step = 0.0
         self.widget = self._make(layers)
         named = f"{knob.label} ({knob.unit})"
         fits = knob.unit and knob.unit != knob.label.lower() and len(named) <= LONGEST_LABEL
@@ -63,16 +68,26 @@ class Control:
         try:
             if isinstance(self.widget, w.SelectionSlider) and value not in [v for _, v in self.widget.options]:
                 self.widget.options = _options([*(v for _, v in self.widget.options), value])
+            if isinstance(self.knob.domain, ReferenceName) and value not in [v for _, v in self.widget.options]:
+                self.widget.options = _references()  # a set may have been registered since
             self.widget.value = value
             self._last = self.value
         finally:
             self._quiet = False
 
     def _observe(self, _change: Any) -> None:
-        # a browser sends numbers back as it rounds them, which is nobody's choice
-        if not self._quiet and not _same(self.value, self._last):
+        # a browser sends numbers back as it rounds them, to the next step of a slider too, which is nobody's choice
+        if not self._quiet and not _same(self.value, self._last) and not self._echoes(self.value):
             self._last = self.value
             self._changed(self._last)
+
+    def _echoes(self, value: Any) -> bool:
+        """Return whether this is where a slider shows the last value, which lies between two of its steps."""
+        if not self._step:
+            return False
+        low = self._low
+        shown = (low + rounded(count) * self._step for count in [(self._last - low) / self._step] for rounded in ENDS)
+        return not _on_grid(self._last, low, self._step) and any(_same(float(value), float(near)) for near in shown)
 
     def _from_widget(self, value: Any) -> Any:
         return value
@@ -88,22 +103,31 @@ class Control:
         if isinstance(domain, LayerName):
             return w.Dropdown(options=[("last stage", ""), *((n, n) for n in layers)], value="")
         if isinstance(domain, MethodName):
-            options = [(c.title, c.id) for c in cards("explainer") if c.id not in domain.exclude]
+            options = [(c.title, c.id) for c in choices(domain)]
             return w.Dropdown(options=options, value=knob.default)
+        if isinstance(domain, ReferenceName):
+            return w.Dropdown(options=_references(), value=knob.default)
+        if isinstance(domain, LayerRules):
+            return RulesEditor(domain.rules, knob.default)
         raise TypeError(f"no control is known for a {type(domain).__name__}")
 
     def _slider(self, domain: Range) -> Any:
         value, low, high = self.knob.default, domain.low, domain.high
+        self._low = low
         if domain.log:
             slider = w.SelectionSlider(options=_options([*nice_values(domain), value]), value=value)
         elif domain.integer and high - low > WIDEST_SLIDER:
             return w.BoundedIntText(value=value, min=low, max=high)
         elif domain.integer:
-            slider = w.IntSlider(value=value, min=low, max=high, step=int(domain.step or 1))
+            self._step = int(domain.step or 1)
+            slider = w.IntSlider(value=value, min=low, max=high, step=self._step)
         else:
-            step = domain.step or (high - low) / 100
-            form = f".{max(0, min(6, -math.floor(math.log10(step))))}f"
-            slider = w.FloatSlider(value=value, min=low, max=high, step=step, readout_format=form)
+            self._step = domain.step or _round_down((high - low) / 100)
+            if not _on_grid(value, low, self._step) and low >= 0:  # the default is small beside the range
+                self._step = 0.0
+                return w.SelectionSlider(options=_options([low, value, *_decades(domain, value)]), value=value)
+            form = f".{max(0, min(6, -math.floor(math.log10(self._step) + 1e-9)))}f"
+            slider = w.FloatSlider(value=value, min=low, max=high, step=self._step, readout_format=form)
         return slider
 
 
@@ -119,8 +143,29 @@ def nice_values(domain: Range) -> list[float]:
     return [int(v) for v in values if v == int(v)] if domain.integer else [float(f"{v:.6g}") for v in values]
 
 
+def _decades(domain: Range, default: float) -> list[float]:
+    """Return round numbers from well below the default to the end of a range that begins at 0 or little above."""
+    least = max(domain.low, min(default, domain.high) / 100)
+    return nice_values(Range(float(least), float(domain.high), log=True))
+
+
+def _round_down(step: float) -> float:
+    """Return the largest of 1, 2, 5 times a power of ten that is no larger."""
+    decade = 10.0 ** math.floor(math.log10(step) + 1e-9)
+    return float(f"{next(base for base in (5, 2, 1) if base * decade <= step * (1 + 1e-9)) * decade:.6g}")
+
+
+def _on_grid(value: float, low: float, step: float) -> bool:
+    count = (value - low) / step
+    return abs(count - round(count)) < 1e-6
+
+
 def _options(values: Sequence[float]) -> list[tuple[str, float]]:
     return [(f"{value:g}", value) for value in sorted(set(values))]
+
+
+def _references() -> list[tuple[str, str]]:
+    return [(one.title, one.name) for one in reference_sets()]
 
 
 class Form:
@@ -150,6 +195,12 @@ class Form:
             if name in self.controls and self.controls[name].value != value:
                 self.controls[name].set(value)
 
+    def set_weighted(self, layers: Sequence[tuple[str, str]]) -> None:
+        """Offer these convolutions and dense layers, each a (name, kind), where rules are chosen by layer."""
+        for control in self.controls.values():
+            if isinstance(control.widget, RulesEditor):
+                control.widget.set_layers(layers)
+
     def close(self) -> None:
         """Close all widgets of the form."""
         close_tree(self.box)
@@ -159,6 +210,8 @@ def _aligned(widgets: list[Any]) -> list[Any]:
     """Give all labels of a group the width of the longest."""
     longest = max((len(widget.description) for widget in widgets), default=0)
     for widget in widgets:
+        if isinstance(widget, RulesEditor):
+            continue  # its words stand on a button
         widget.style.description_width = f"{min(max(7 * longest + 4, 60), 156)}px"
     return widgets
 

@@ -28,17 +28,24 @@ def code_for(lens: Lens, model: str, target: str, image: str | None = None) -> s
         f", {k.name}={v!r}" for k in knobs_of(Look) if (v := getattr(lens.look, k.name)) != getattr(plain, k.name)
     )
     source = lens.image if image is None else image
-    wanted = f"{list(lens.target)!r}" if len(lens.target) > 1 else repr(lens.target[0]) if lens.target else "None"
+    words = " ".join(target.split())
     return "\n".join(
         (
             "import xaiwidgets as xw",
             "",
             _model_line(model),
             f"image = {source!r}" + ("" if image is None else "  # the file you uploaded: give its path"),
-            f"a = xw.explain(model, image, {lens.method!r}, target={wanted}{asks})  # {' '.join(target.split())}",
+            f"a = xw.explain(model, image, {lens.method!r}, target={_target(lens)}{asks})  # {words}",
             f"a.save('{lens.method}.png', image{look})",
         )
     )
+
+
+def _target(lens: Lens) -> str:
+    if lens.unit is not None:
+        position = "" if lens.unit.position == "mean" else f", {lens.unit.position!r}"
+        return f"xw.Target.hidden({lens.unit.layer!r}, {lens.unit.channel!r}{position})"
+    return f"{list(lens.target)!r}" if len(lens.target) > 1 else repr(lens.target[0]) if lens.target else "None"
 
 
 def _model_line(name: str) -> str:

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from xaiwidgets.model.targets import POSITIONS
 from xaiwidgets.widgets.theme import label
+from xaiwidgets.widgets.unit import UnitChooser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
-
-LARGEST_CHANNEL = 1_000_000
 
 
 class Goal:
@@ -29,7 +27,6 @@ class Goal:
     def __init__(self, changed: Callable[[], None], first: str) -> None:
         self._changed = changed
         self._quiet = False
-        self._shapes: dict[str, tuple[int, ...]] = {}
         self.kind = w.ToggleButtons(
             options=[("Class", "class"), ("Channel of a layer", "unit")], tooltips=("One class score", "A hidden unit")
         )
@@ -37,15 +34,13 @@ class Goal:
         self.category = w.Combobox(
             value=first, description="Class", continuous_update=False, placeholder="search all classes"
         )
-        self.layer = w.Dropdown(options=[("…", "")], description="Layer")
-        self.channel = w.BoundedIntText(value=0, min=0, max=0, description="Channel")
-        self.position = w.Dropdown(options=POSITIONS, value="mean", description="Position")
-        for control in (self.category, self.layer, self.channel, self.position):
-            control.style.description_width = "64px"
-            control.layout.width = "100%"
-            control.tooltip = control.description
-            control.observe(self._observed, "value")
-        self._unit = w.VBox([self.layer, self.channel, self.position])
+        self.category.style.description_width = "64px"
+        self.category.layout.width = "100%"
+        self.category.tooltip = self.category.description
+        self.category.observe(self._observed, "value")
+        unit = UnitChooser(changed)
+        self.layer, self.channel, self.position = unit.layer, unit.channel, unit.position
+        self._chooser, self._unit = unit, w.VBox(list(unit.controls.values()))
         self._unit.layout.display = "none"
         self.kind.observe(self._switched, "value")
         self.box = w.VBox([label("Maximize"), self.kind, self.category, self._unit])
@@ -57,14 +52,9 @@ class Goal:
             self.category.options = tuple(model.labels.short(i) for i in range(len(model.labels)))
             if self.category.value not in self.category.options:
                 self.category.value = model.labels.short(0)
-            layers = [layer for layer in model.layers if len(layer.shape) in (1, 3) and "#" not in layer.name]
-            self._shapes = {layer.name: layer.shape for layer in layers}
-            self.layer.options = [(layer.words, layer.name) for layer in layers]
-            if model.stages:
-                self.layer.value = model.stages[len(model.stages) // 2].name
         finally:
             self._quiet = False
-        self._bound()
+        self._chooser.set_model(model)
 
     @property
     def words(self) -> str:
@@ -84,23 +74,9 @@ class Goal:
             return model.target(int(text) if text.isdecimal() and text not in self.category.options else text)
         return model.unit(str(self.layer.value), int(self.channel.value), str(self.position.value))
 
-    def _bound(self) -> None:
-        shape = self._shapes.get(self.layer.value)
-        if shape is None:
-            return
-        quiet, self._quiet = self._quiet, True  # a channel that moves into the layer is no choice of its own
-        try:
-            self.channel.max = min(shape[0] - 1, LARGEST_CHANNEL)
-        finally:
-            self._quiet = quiet
-        self.position.disabled = len(shape) == 1
-
-    def _observed(self, change: Any) -> None:
-        if self._quiet:
-            return
-        if change["owner"] is self.layer:
-            self._bound()
-        self._changed()
+    def _observed(self, _: Any) -> None:
+        if not self._quiet:
+            self._changed()
 
     def _switched(self, change: Any) -> None:
         unit = change["new"] == "unit"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from xaiwidgets.render.numbers import number
 from xaiwidgets.widgets.window import SMALLEST, Window
 
 if TYPE_CHECKING:
@@ -91,9 +92,12 @@ class Occluder:
     def show(self, probe: Probe, target: str) -> None:
         """Say what the network sees now."""
         change = probe.score - probe.whole
+        score, less = f"{probe.score:.1%}", f"{change:+.1%}"
+        if probe.unit != "probability":
+            score, less = number(probe.score), f"{'+' if change >= 0 else ''}{number(change)}"
         self.reading.value = (
-            f"<span><b>{probe.score:.1%}</b> {escape(target)} <span class='xai-muted'>with the region hidden "
-            f"({change:+.1%})</span></span>"
+            f"<span><b>{score}</b> {escape(target)} <span class='xai-muted'>with the region hidden "
+            f"({less})</span></span>"
         )
 
     def press(self, row: float, column: float) -> bool:

@@ -1,9 +1,10 @@
-"""The method picker: chips by family, what each does in one line, what it costs, and who proposed it."""
+"""The method picker: chips by family with a search, what each does in one line, what it costs, and who proposed it."""
 
 from __future__ import annotations
 
+import unicodedata
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -13,33 +14,52 @@ from xaiwidgets.widgets.theme import label, mark
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+#: A search says in a line each what so many methods do; more than that are narrowed down first.
+MOST_TOLD = 6
+LONGEST_SEARCH = 100
+
 
 class Picker:
-    """Buttons for all explainers, grouped by the review's taxonomy.
+    """Buttons for all explainers, grouped by the review's taxonomy, and a search over names, ideas and authors.
 
     Args:
         chosen: called with a method's id.
     """
 
     def __init__(self, chosen: Callable[[str], None]) -> None:
+        self._chosen = chosen
         self._cards = {made.id: made for made in cards("explainer")}
+        self._reasons: dict[str, str] = {}
         self._chips: dict[str, w.Button] = {}
-        groups: list[w.Widget] = [label("Method")]
+        self._families: dict[str, w.VBox] = {}
         for family, title in FAMILIES.items():
             members = [made for made in self._cards.values() if made.family == family]
-            if not members:
-                continue
-            chips = w.Box([self._chip(made, chosen) for made in members])
-            chips.add_class("xai-chips")
-            groups += [w.HTML(f"<span class='xai-muted' style='font-size:12px'>{title}</span>"), chips]
+            if members:
+                self._families[family] = self._family(title, members)
+        self.search = w.Text(placeholder=f"search {len(self._cards)} methods", description="Search methods")
+        self.search.tooltip = "A name, an idea, an author or a year; Enter takes the first that is found"
+        self.search.add_class("xai-search")
+        self.search.observe(lambda _: self._filter(), "value")
+        self.search.on_msg(self._entered)
+        self._found = w.HTML()
+        self.list = w.VBox([*self._families.values(), self._found])
+        self.list.add_class("xai-methods")
         self._about = w.HTML()
-        self._limits = w.HTML()
-        self.box = w.VBox([*groups, self._limits, self._about])
+        head = w.HBox([label("Method"), self.search])
+        head.add_class("xai-pickhead")
+        self.box = w.VBox([head, self.list, self._about])
+        self.box.add_class("xai-picker")
 
-    def _chip(self, made: Card, chosen: Callable[[str], None]) -> w.Button:
-        chip = w.Button(description=made.title, tooltip=f"{made.idea} ({made.cite})")
+    def _family(self, title: str, members: list[Card]) -> w.VBox:
+        chips = w.Box([self._chip(made) for made in members])
+        chips.add_class("xai-chips")
+        heading = w.HTML(f"<div class='xai-family' role='heading' aria-level='3'>{escape(title)}</div>")
+        return w.VBox([heading, chips, w.HTML()])
+
+    def _chip(self, made: Card) -> w.Button:
+        chip = w.Button(description=made.title, tooltip=_tip(made))
         chip.add_class("xai-chip")
-        chip.on_click(lambda _: chosen(made.id))
+        chip.on_click(lambda _: self._chosen(made.id))
         self._chips[made.id] = chip
         return chip
 
@@ -50,7 +70,7 @@ class Picker:
         made = self._cards[method]
         link = escape(made.paper)
         self._about.value = (
-            f"<div class='xai-about'><p>{escape(made.idea)}</p>"
+            f"<div class='xai-about'><p><b>{escape(made.title)}.</b> {escape(made.idea)}</p>"
             f"<p class='xai-muted'>{escape(cost)}<br>{escape(made.cite)}, {link} · review {escape(made.section)}</p>"
             f"<details><summary>How it works, and when not to trust it</summary>"
             f"<p><code>{escape(made.formula)}</code></p><p>{escape(made.how)}</p>"
@@ -59,13 +79,82 @@ class Picker:
         )
 
     def limit(self, reasons: Mapping[str, str]) -> None:
-        """Disable the methods with a reason, and say the reason below them."""
-        by_reason: dict[str, list[str]] = {}
+        """Disable the methods with a reason, and say the reason below those of their family."""
+        self._reasons = dict(reasons)
         for name, reason in reasons.items():
             chip, made = self._chips[name], self._cards[name]
             chip.disabled = bool(reason)
-            chip.tooltip = f"Needs {reason}; this network lacks that." if reason else f"{made.idea} ({made.cite})"
-            if reason:
-                by_reason.setdefault(reason, []).append(made.title)
-        lines = (f"{', '.join(titles)}: not here, needs {reason}." for reason, titles in by_reason.items())
-        self._limits.value = "".join(f"<p class='xai-muted xai-limit'>{escape(line)}</p>" for line in lines)
+            chip.tooltip = f"Needs {reason}; this network lacks that." if reason else _tip(made)
+        for family, box in self._families.items():
+            by_reason: dict[str, list[str]] = {}
+            for name, made in self._cards.items():
+                if made.family == family and reasons.get(name):
+                    by_reason.setdefault(reasons[name], []).append(made.title)
+            lines = (f"{', '.join(titles)}: not here, needs {reason}." for reason, titles in by_reason.items())
+            box.children[2].value = "".join(f"<p class='xai-muted xai-limit'>{escape(line)}</p>" for line in lines)
+
+    # -- searching --------------------------------------------------------------------------------------------------
+
+    @property
+    def found(self) -> list[str]:
+        """Ids of the methods that the search leaves: all words are found in title, id, family, idea, authors or year.
+
+        Those whose name holds the words come first.
+        """
+        words = _plain(str(self.search.value)[:LONGEST_SEARCH]).split()
+        kept = [m for m in self._cards.values() if all(word in _plain(_text(m)) for word in words)]
+        if words:
+            kept.sort(key=lambda m: not all(word in _plain(f"{m.title} {m.id}") for word in words))
+        return [made.id for made in kept]
+
+    def _filter(self) -> None:
+        found = self.found
+        searching = bool(str(self.search.value).strip())
+        for name, chip in self._chips.items():
+            _show(chip, name in found)
+        for family, box in self._families.items():
+            _show(box, any(self._cards[name].family == family for name in found))
+            _show(box.children[2], not searching)
+        if not searching:
+            self._found.value = ""
+        elif not found:
+            self._found.value = "<p class='xai-muted' role='status'>No method is called or does that.</p>"
+        else:
+            told = "".join(f"<p class='xai-muted'>{self._told(name)}</p>" for name in found[:MOST_TOLD])
+            more = f"<p class='xai-muted'>and {len(found) - MOST_TOLD} more</p>" if len(found) > MOST_TOLD else ""
+            self._found.value = f"<div class='xai-told' role='status'>{told}{more}</div>"
+
+    def _told(self, name: str) -> str:
+        made, reason = self._cards[name], self._reasons.get(name)
+        what = f"not here, needs {reason}." if reason else made.idea
+        return f"<b>{escape(made.title)}</b> {escape(what)}"
+
+    def _entered(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Take the first method that is found and can be used."""
+        if not isinstance(content, dict) or content.get("event") != "submit" or not str(self.search.value).strip():
+            return
+        usable = [name for name in self.found if not self._reasons.get(name)]
+        if usable:
+            self.search.value = ""
+            self._chips[usable[0]].focus()
+            self._chosen(usable[0])
+
+
+def _tip(made: Card) -> str:
+    return f"{made.idea} ({made.cite})"
+
+
+def _text(made: Card) -> str:
+    return f"{made.title} {made.id} {FAMILIES[made.family]} {made.idea} {made.cite} {made.paper}"
+
+
+def _plain(text: str) -> str:
+    """Return text as it is typed on any keyboard: lower case, no accents, no hyphens or underscores."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return bare.lower().replace("-", " ").replace("_", " ")
+
+
+def _show(widget: w.DOMWidget, on: bool) -> None:
+    wanted = None if on else "none"
+    if widget.layout.display != wanted:
+        widget.layout.display = wanted

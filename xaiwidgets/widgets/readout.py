@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.core.cards import card
+from xaiwidgets.render.channels import COLORS, shown
 from xaiwidgets.render.colorbar import HEIGHT, colorbar_html
 from xaiwidgets.render.numbers import number
-from xaiwidgets.render.scale import shown_part
 from xaiwidgets.render.words import describe
+from xaiwidgets.widgets.receipt import line_html
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,33 +45,33 @@ class Readout:
 
     def show(self, frame: Frame, look: Look) -> None:
         """Say what the frame shows under this look."""
-        result, scale = frame.result, frame.scale(look)
-        part = shown_part(result.map(), look.sign)
-        self._map, self._unit = part, result.unit
-        self.bar.value = colorbar_html(scale, look, result.unit)
+        result, part = frame.result, shown(frame.result, look)
+        self._map, self._unit = part.points, result.unit
+        self.bar.value = colorbar_html(part.scale, part.look, result.unit)
+        method = part.title(card(frame.lens.method).title)
         words = describe(
-            part, scale, method=card(frame.lens.method).title, target=frame.target, layer=result.layer, unit=result.unit
+            part.part, part.map_scale, method=method, target=frame.target, layer=result.layer, unit=result.unit
         )
-        extras = list(result.notes)
-        if result.gap is not None and result.progress >= 1:
-            extras.insert(0, f"Completeness gap {number(result.gap)} {result.unit}.")
-        if "standard_error" in result.details:
-            extras.insert(0, f"Standard error at most {number(float(result.details['standard_error'].max()))}.")
-        notes = escape(" ".join(extras))
+        notes = escape(" ".join(result.notes))
+        lines = f"{line_html(result)} <span class='xai-muted' title='{notes}'>{notes}</span>"
         self.twin.value = (
-            f"<div class='xai-twin' role='status' aria-live='polite'>{escape(words)}"
-            f"<div class='xai-muted' style='font-size:11.5px;min-height:17px'>{notes}</div></div>"
+            f"<div class='xai-twin xai-words' role='status' aria-live='polite'>{escape(words)}"
+            f"<div class='xai-lines'>{lines}</div></div>"
         )
 
     def point(self, row: float, column: float) -> None:
         """Show the value at a place given as shares of the picture."""
-        shown = self._map  # the worker may put another one there
-        if shown is None or time.monotonic() - self._sent < PACE / 2:
+        values = self._map  # the worker may put another one there
+        if values is None or time.monotonic() - self._sent < PACE / 2:
             return
         self._sent = time.monotonic()
-        height, width = shown.shape
-        inside = shown[min(height - 1, int(row * height)), min(width - 1, int(column * width))]
-        words = f"<b>{number(float(inside))}</b> {escape(self._unit)}"
+        height, width = values.shape[:2]
+        inside = values[min(height - 1, int(row * height)), min(width - 1, int(column * width))]
+        if values.ndim == 3:
+            told = (f"{name[0].upper()} <b>{number(float(v), 2)}</b>" for name, v in zip(COLORS, inside, strict=True))
+            words = " ".join(told)
+        else:
+            words = f"<b>{number(float(inside))}</b> {escape(self._unit)}"
         self.cursor.value = f"<div class='xai-point' title='{escape(self._unit)}'>under the pointer<br>{words}</div>"
 
     def leave(self) -> None:
@@ -81,7 +82,7 @@ class Readout:
         """There is no map yet."""
         self._map = None
         self.bar.value = ""
-        self.twin.value = "<div class='xai-twin'>&nbsp;<div style='min-height:17px'></div></div>"
+        self.twin.value = "<div class='xai-twin xai-words'>&nbsp;<div class='xai-lines'></div></div>"
 
 
 class StatusLine:

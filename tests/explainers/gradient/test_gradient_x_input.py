@@ -8,6 +8,8 @@ import torch
 from captum import attr
 
 from xaiwidgets import GradientXInput, Target
+from xaiwidgets.engine.baselines import baseline
+from xaiwidgets.errors import InvalidKnob
 
 
 def slow(score, leaf):
@@ -58,6 +60,29 @@ def test_float32_is_captums_bit_for_bit_on_the_bundled_network(lite0, run):
     model, image, target = lite0
     theirs = attr.InputXGradient(model.module).attribute(image.clone().requires_grad_(), target=target)
     assert np.array_equal(run(GradientXInput(), model, image, target).values, theirs[0].detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["black", "white", "gray", "blur", "border"])
+def test_the_general_form_takes_the_difference_from_a_baseline(name, net, wrap, picture, run, close):
+    module = net("functional")
+    model = wrap(module)
+    leaf = picture(model).requires_grad_()
+    slope = torch.autograd.grad(module(leaf)[0, 2], leaf)[0]
+    start = baseline(model, leaf.detach(), name)
+    close(run(GradientXInput(baseline=name), model, leaf.detach(), 2).values, ((leaf - start) * slope)[0])
+
+
+def test_the_mean_color_is_zero_to_the_network(net, wrap, picture, run):
+    model = wrap(net())
+    image = picture(model)
+    default = run(GradientXInput(), model, image).values
+    np.testing.assert_array_equal(default, run(GradientXInput(baseline="mean"), model, image).values)
+
+
+@pytest.mark.parametrize("wrong", ["grey", 0, None])
+def test_a_bad_baseline_is_named(wrong):
+    with pytest.raises(InvalidKnob, match=r"^baseline must be one of mean, black"):
+        GradientXInput(baseline=wrong)
 
 
 def test_a_hidden_unit_can_be_explained(net, wrap, picture, run, close):

@@ -11,10 +11,11 @@ from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets import SmoothGrad, Target
-from xaiwidgets.core.cards import cards, resolve
+from xaiwidgets.core.cards import choices, resolve
+from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.errors import InvalidKnob, NotApplicable
 
-BASES = [card.id for card in cards("explainer") if card.id != "smoothgrad"]
+BASES = [card.id for k in knobs_of(SmoothGrad) if k.name == "base" for card in choices(k.domain)]
 
 
 def noises(method, image):
@@ -51,16 +52,26 @@ def test_without_noise_it_is_the_base(base, net, wrap, picture, run):
     model = wrap(net(), (34, 36))
     image = picture(model)
     alone = run(resolve(base), model, image, 2)
-    for samples in (1, 4):
-        found = run(SmoothGrad(samples=samples, noise=0.0, base=base), model, image, 2)
-        np.testing.assert_allclose(found.values, alone.values, rtol=0, atol=1e-7 * np.abs(alone.values).max())
-        assert (found.unit, found.reduction, found.signed, found.layer) == (
-            alone.unit,
-            alone.reduction,
-            alone.signed,
-            alone.layer,
-        )
-    assert not run(SmoothGrad(samples=3, noise=0.0, base=base, moment="variance"), model, image, 2).values.any()
+    found = run(SmoothGrad(samples=2, noise=0.0, base=base), model, image, 2)
+    np.testing.assert_allclose(found.values, alone.values, rtol=0, atol=1e-7 * np.abs(alone.values).max())
+    assert (found.unit, found.reduction, found.signed, found.layer) == (
+        alone.unit,
+        alone.reduction,
+        alone.signed,
+        alone.layer,
+    )
+    assert not found.details["standard_error"].any()
+
+
+@pytest.mark.parametrize("base", ["saliency", "lrp", "integrated_gradients"])
+def test_a_single_copy_without_noise_is_the_base_to_the_last_bit(base, net, wrap, picture, run):
+    model = wrap(net().float())
+    image = picture(model)
+    alone = run(resolve(base), model, image, 2).values
+    wanted = {"mean": alone, "square": np.square(alone.astype(float)).astype(np.float32), "variance": 0 * alone}
+    for moment, values in wanted.items():
+        found = run(SmoothGrad(samples=1, noise=0.0, base=base, moment=moment), model, image, 2)
+        np.testing.assert_array_equal(found.values, values)
 
 
 @pytest.mark.parametrize(("moment", "power"), [("mean", 1), ("square", 2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -181,6 +183,94 @@ def test_equals_captum_on_trained_networks(lite0_double, digits_vgg, run, close)
         close(run(IntegratedGradients(points=3), model, image, target).values, theirs[0])
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("pair", [("black", "white"), ("blur", "gray")], ids=str)
+def test_a_second_baseline_gives_the_mean_of_both(pair, rule, net, wrap, picture, run, close):
+    module = net("functional", pool=False)  # on a plain color, rounding decides a tie in max-pooling
+    model = wrap(module)
+    image = picture(model)
+    result = run(IntegratedGradients(points=7, rule=rule, baseline=pair[0], second=pair[1]), model, image, 2)
+    starts = [baseline(model, image, name) for name in pair]
+    close(result.values, sum(slow(lambda x: module(x)[0, 2], image, start, rule, 7) for start in starts) / 2)
+    scores = [float(module(start)[0, 2].detach()) for start in starts]
+    assert result.details["baseline_score"] == pytest.approx(np.mean(scores))
+    assert result.details["explained"] == pytest.approx(result.score - np.mean(scores))
+    assert result.gap == pytest.approx(float(result.values.sum(dtype=float)) - result.details["explained"], abs=1e-6)
+    assert result.provenance.passes == (14 + 3, 14)
+
+
+def test_black_and_white_leave_no_color_without_a_share(linear, wrap, run):
+    module, _ = linear(5, 6)
+    model = wrap(module, (5, 6))
+    black = baseline(model, torch.zeros(1, 3, 5, 6, dtype=torch.float64), "black")
+    assert not run(IntegratedGradients(baseline="black"), model, black).values.any()
+    both = run(IntegratedGradients(baseline="black", second="white"), model, black)
+    assert both.values.all()
+    assert abs(both.gap) < 1e-5
+
+
+@pytest.mark.parametrize("size", [1, 4, 8, 16])
+@pytest.mark.parametrize("second", ["none", "white"])
+def test_a_tolerance_stops_at_the_same_point_whatever_the_batch(size, second, net, wrap, picture):
+    model = wrap(net())
+    image = picture(model)
+    target = model.target(1)
+    model.remember(("batch size", True), lambda: size)
+    method = IntegratedGradients(points=128, tolerance=0.05, second=second)
+    results = list(method.steps(model, image, target))
+    *_, last = results
+    assert all(abs(r.gap) > 0.05 * abs(r.details["explained"]) for r in results[:-1] if r.details["points"] % 16 == 0)
+    assert abs(last.gap) <= 0.05 * abs(last.details["explained"])
+    assert last.progress == 1
+    assert 0 < last.details["points"] < 128
+    assert last.details["points"] % 16 == 0
+    assert last.notes == (
+        f"Stopped after {last.details['points']} of {128 * (1 + (second != 'none'))} points: the gap is small enough.",
+    )
+    whole = list(IntegratedGradients(points=128, second=second).steps(model, image, target))
+    shorter = next(r for r in whole if r.details["points"] == last.details["points"])
+    np.testing.assert_array_equal(shorter.values, last.values)
+    assert whole[-1].notes == ()
+
+
+def test_the_whole_run_is_no_early_stop(net, wrap, picture, run):
+    model = wrap(net())
+    result = run(IntegratedGradients(points=16, tolerance=0.5), model, picture(model), 1)
+    assert (result.notes, result.progress, result.details["points"]) == ((), 1, 16)
+
+
+@pytest.mark.parametrize("style", ["module", "functional"])
+def test_equals_pair(style, net, wrap, picture, run, close):
+    from saliency.core import INPUT_OUTPUT_GRADIENTS
+    from saliency.core import IntegratedGradients as Pair
+
+    module = net(style)
+    model = wrap(module)
+    image = picture(model)
+    start = baseline(model, image, "blur")
+
+    def call(batch, call_model_args=None, expected_keys=None):
+        leaf = torch.from_numpy(np.asarray(batch)).requires_grad_()
+        return {INPUT_OUTPUT_GRADIENTS: torch.autograd.grad(module(leaf)[:, 2].sum(), leaf)[0].numpy()}
+
+    theirs = Pair().GetMask(image[0].numpy(), call, x_baseline=start[0].numpy(), x_steps=13, batch_size=4)
+    close(run(IntegratedGradients(points=13, baseline="blur", rule="pair"), model, image, 2).values, theirs)
+
+
+@pytest.mark.parametrize("style", ["module", "functional"])
+def test_x2_gradient_times_input_deeplift_and_the_integral_agree_without_biases(style, net, wrap, picture, run, close):
+    module = net(style, bias=False, pool=False)
+    model = wrap(module)
+    image = picture(model)
+    product = run(GradientXInput(), model, image, 2).values
+    close(run(IntegratedGradients(points=5, baseline="mean"), model, image, 2).values, product)
+    if style == "module":  # Captum's hooks miss functional ReLUs
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its hooks
+            theirs = attr.DeepLift(module).attribute(image.clone(), baselines=torch.zeros_like(image), target=2)
+        close(theirs[0], product)
+
+
 def test_a_hidden_unit_can_be_explained(net, wrap, picture, run, close):
     module = net()
     model = wrap(module)
@@ -201,6 +291,9 @@ def test_a_hidden_unit_can_be_explained(net, wrap, picture, run, close):
         ({"points": 10**6}, "points"),
         ({"baseline": "grey"}, "baseline"),
         ({"rule": "x"}, "rule"),
+        ({"second": "same"}, "second"),
+        ({"tolerance": 0.6}, "tolerance"),
+        ({"tolerance": float("nan")}, "tolerance"),
     ],
 )
 def test_bad_knobs_are_named(knobs, named):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.explainers.onepass import OnePass, Raw, ruled_gradient
+from xaiwidgets.explainers.onepass import OnePass, Raw, covered, ruled_gradient
 from xaiwidgets.surgery.recipes import DECONV
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class DeconvNet(OnePass):
         """Return the deconvolved signals of a batch."""
         found, receipt = ruled_gradient("deconvnet", model, images, target, DECONV)
         notes = (receipt,) if "max_pool" in model.offers else (receipt, NOT_SPECIFIC)
-        return Raw(found.input, found.score, notes)
+        return Raw(found.input, found.score, notes, details=covered(found))
 
     @property
     def view(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.explainers.onepass import OnePass, Raw, ruled_gradient
+from xaiwidgets.explainers.onepass import OnePass, Raw, covered, ruled_gradient
 from xaiwidgets.surgery.recipes import GUIDED
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class GuidedBackprop(OnePass):
     def raw(self, model: Model, images: Tensor, target: Target) -> Raw:
         """Return the guided gradients of a batch."""
         found, receipt = ruled_gradient("guided_backprop", model, images, target, GUIDED)
-        return Raw(found.input, found.score, (receipt,))
+        return Raw(found.input, found.score, (receipt,), details=covered(found))
 
     @property
     def view(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import LayerName, knob
 from xaiwidgets.explainers.cam.weighting import grad_cam_map, layer_pair
-from xaiwidgets.explainers.onepass import OnePass, Raw, ruled_gradient
+from xaiwidgets.explainers.onepass import OnePass, Raw, covered, ruled_gradient
 from xaiwidgets.surgery.recipes import GUIDED
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class GuidedGradCam(OnePass):
             grad_cam_map(activation, gradient), size=images.shape[-2:], mode="bilinear", align_corners=False
         )
         guided, receipt = ruled_gradient("guided_grad_cam", model, images, target, GUIDED)
-        return Raw(guided.input * coarse, scores, (receipt,))
+        return Raw(guided.input * coarse, scores, (receipt,), details=covered(guided))
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Two passes each way: one with backward rules, and one without."""

@@ -9,8 +9,20 @@ from xaiwidgets.errors import NotApplicable
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from xaiwidgets.model.layers import Layer
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
+
+
+def layer_for(method: str, model: Model, target: Target, layer: str) -> Layer:
+    """Return the spatial layer of this name; for an empty one the default of ``layer_pair``, whose errors it raises."""
+    unit = model.layer(target.layer) if target.layer else None
+    if unit is not None and not layer:
+        layer = next((stage.name for stage in reversed(model.stages) if stage.order < unit.order), unit.name)
+    found = model.layer(layer, spatial=True)
+    if unit is not None and found.order > unit.order:
+        raise NotApplicable(method, f"a layer before the explained unit ({unit.name})", f"{found.name} comes after it")
+    return found
 
 
 def layer_pair(
@@ -24,12 +36,7 @@ def layer_pair(
         NotApplicable: the layer comes after the hidden unit that is explained.
         InvalidLayer: no such layer, or no spatial map.
     """
-    unit = model.layer(target.layer) if target.layer else None
-    if unit is not None and not layer:
-        layer = next((stage.name for stage in reversed(model.stages) if stage.order < unit.order), unit.name)
-    found = model.layer(layer, spatial=True)
-    if unit is not None and found.order > unit.order:
-        raise NotApplicable(method, f"a layer before the explained unit ({unit.name})", f"{found.name} comes after it")
+    found = layer_for(method, model, target, layer)
     if model.captures is not None and len(images) == 1:
         (activation, gradient), scores = model.captures.pair(model, images, target, found.name)
     else:

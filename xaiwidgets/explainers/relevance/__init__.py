@@ -1,0 +1,1 @@
+"""Relevance that starts at a score and is shared, layer by layer, down to the pixels."""
