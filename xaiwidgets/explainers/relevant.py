@@ -81,8 +81,10 @@ def growth_note(found: Propagation, arrived: Tensor) -> tuple[str, ...]:
     if end <= GROWN * start:
         return ()
     return (
-        f"Relevance of both signs has grown to {end / start if start else end:.1g} times the score, for sums in the "
-        "network almost cancel. A larger epsilon, or rules for positive contributions, tame it.",
+        (
+            f"Relevance of both signs has grown to {end / start if start else end:.1g} times the score, for sums in the "
+            "network almost cancel. A larger epsilon, or rules for positive contributions, tame it."
+        ),
     )
 
 

@@ -340,7 +340,7 @@ def test_relevance_that_overflows_is_an_error(wrap, picture, run):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = wrap(Cancelling())
-    with pytest.raises(SurgeryError, match="grew beyond the largest number.*epsilon_plus"):
+    with pytest.raises(SurgeryError, match=r"grew beyond the largest number.*epsilon_plus"):
         run(Lrp(composite="epsilon", epsilon=0.0), model, picture(model))
 
 
