@@ -80,12 +80,12 @@ def growth_note(found: Propagation, arrived: Tensor) -> tuple[str, ...]:
     start, end = (float(values[0].double().abs().sum()) for values in (found.starts[0], arrived))
     if end <= GROWN * start:
         return ()
-    return (
-        (
-            f"Relevance of both signs has grown to {end / start if start else end:.1g} times the score, for sums in the "
-            "network almost cancel. A larger epsilon, or rules for positive contributions, tame it."
-        ),
+    times = end / start if start else end
+    note = (
+        f"Relevance of both signs has grown to {times:.1g} times the score, for sums in the network almost cancel. "
+        "A larger epsilon, or rules for positive contributions, tame it."
     )
+    return (note,)
 
 
 def taylor(model: Model, first: str = "zbox") -> Composite:
