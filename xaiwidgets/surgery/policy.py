@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from .gates import PASSING, SCALING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 BOUNDED = frozenset({"sigmoid", "hardsigmoid", "tanh", "softmax", "relu6", "hardtanh", "clamp"})
 """Kinds whose results lie between bounds, as gates do."""
-CARRYING = frozenset({"reshape", "expand", "identity", "permute", "transpose", "dropout", "interpolate", "getitem"})
-SCALING = frozenset({"mul", "div", "add", "sub"})
 
 
 class Choice:
@@ -72,7 +72,7 @@ class Policy(ABC):
         """Follow gates, and what is still the picture because no weights have been applied."""
         bounded = op.kind in BOUNDED or (
             any(id(tensor) in self._gates for tensor in op.inputs)
-            and (op.kind in CARRYING or (op.kind in SCALING and len(op.inputs) == 1))
+            and (op.kind in PASSING or (op.kind in SCALING and len(op.inputs) == 1))
         )
         if bounded:
             self._gates.update((id(output), output) for output in outputs)
