@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from jupyter_server.base.websocket import WebSocketMixin
 
 from xaiwidgets.serving.host import EXTENSIONS, POLICY, Kernels, ThisPython, configuration
 from xaiwidgets.serving.server import Settings
@@ -35,6 +37,38 @@ def test_kernels_are_culled_but_not_under_an_open_tab(config):
     assert (kernels.cull_idle_timeout, kernels.cull_interval) == (120, 30)
     assert "cull_connected" not in kernels
     assert "cull_busy" not in kernels
+
+
+def test_a_ping_that_is_sent_late_does_not_close_a_healthy_socket(config, monkeypatch):
+    """jupyter_server compares the last answer with its limit when it sends the next ping: late by a moment at most."""
+
+    class Socket(WebSocketMixin):
+        settings = config.Voila.tornado_settings
+        ws_connection = SimpleNamespace(client_terminated=False)
+        log = logging.getLogger("test")
+        closed = False
+
+        def ping(self, data):
+            pass
+
+        def close(self):
+            self.closed = True
+
+    clock = [0.0]
+    monkeypatch.setattr("jupyter_server.base.websocket.ioloop.IOLoop", SimpleNamespace(current=lambda: loop))
+    loop = SimpleNamespace(time=lambda: clock[0])
+    page = Socket()
+    interval = page.ping_interval / 1000
+    for late in (0.0, 0.02, 0.0, 2.0, 0.5):
+        clock[0] += interval + late
+        page.send_ping()
+        assert not page.closed
+        clock[0] += 0.003
+        page.on_pong(b"")
+    for _ in range(4):  # nobody answers any more
+        clock[0] += interval
+        page.send_ping()
+    assert page.closed
 
 
 def test_policy_names_no_other_host():

@@ -30,6 +30,8 @@ log = logging.getLogger("xaiwidgets.serving")
 
 #: JupyterLab extensions that the page loads; whatever else is installed stays out of it.
 EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "ipycanvas")
+#: Milliseconds between two pings that keep a page's socket open through proxies.
+PING_INTERVAL = 30_000
 #: The browser itself refuses every request to another host. JupyterLab's code needs the two ``unsafe`` words.
 POLICY = "; ".join(
     (
@@ -98,7 +100,10 @@ def configuration(settings: Settings) -> Config:
         log_level=logging.ERROR,
         tornado_settings={
             "websocket_max_message_size": MESSAGE_LIMIT,
-            "ws_ping_timeout": 30_000,  # ms; jupyter_server's own default is longer than tornado allows
+            # In ms. jupyter_server looks at the last answer when it sends the next ping, so a limit of one interval
+            # closes a healthy socket whenever a ping is sent a little late; three may be missed.
+            "ws_ping_interval": PING_INTERVAL,
+            "ws_ping_timeout": 3 * PING_INTERVAL,
             "headers": {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"},
             "log_function": _log_failure,
         },
