@@ -48,11 +48,13 @@ def test_one_run_looks_at_the_weights_of_each_model_once():
     from xaiwidgets.model.meter import CURRENT, Meter, looked_at
 
     one, other = object(), object()
-    assert not looked_at(one)
-    assert not looked_at(one)  # without a run, every pass looks
+    assert not looked_at(one, 1)
+    assert not looked_at(one, 1)  # without a run, every pass looks
     token = CURRENT.set(Meter(steady=set()))
     try:
-        assert [looked_at(one), looked_at(one), looked_at(other), looked_at(other)] == [False, True, False, True]
+        found = [looked_at(which, 1) for which in (one, one, other, other)]
+        assert found == [False, True, False, True]
+        assert not looked_at(one, 2), "a view that has seen older weights looks again"
     finally:
         CURRENT.reset(token)
-    assert not looked_at(one)
+    assert not looked_at(one, 1)

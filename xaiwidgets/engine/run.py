@@ -77,7 +77,12 @@ def drive(method: Any, model: Model, image: Tensor | None, target: Target, name:
 
     The meter is current only while the method computes, so closing the generator at any point leaves nothing behind.
     """
-    check_applicable(method, model)
+    meter, seconds, sent = Meter(steady=set()), 0.0, None
+    token = CURRENT.set(meter)  # so that the weights are looked at once
+    try:
+        check_applicable(method, model)
+    finally:
+        CURRENT.reset(token)
     knobs = {k.name: getattr(method, k.name) for k in knobs_of(method)}
     base = Provenance(
         type(method).card.id,
@@ -88,7 +93,6 @@ def drive(method: Any, model: Model, image: Tensor | None, target: Target, name:
         versions=versions(),
         preprocessing=model.preprocessing,
     )
-    meter, seconds, sent = Meter(steady=set()), 0.0, None
     steps = method.steps(model, image, target)
     try:
         while True:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class Meter:
     """Forward and backward passes of one image, counted by the Model while this meter is current.
 
-    One explanation explains one set of weights: the models in ``steady``, when it is a set, have been looked at for
-    changed weights, and are not looked at again for every pass.
+    One explanation explains one set of weights: the networks in ``steady``, when it is a set, have been looked at for
+    changed weights, and are not looked at again for every pass or by every view of a Model.
     """
 
     forward: int = 0
     backward: int = 0
-    steady: set[int] | None = None
+    steady: set[object] | None = None
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -41,13 +41,13 @@ def spend(forward: int = 0, backward: int = 0) -> None:
         meter.backward += backward
 
 
-def looked_at(model: object) -> bool:
-    """Return whether the current work has looked at this model's weights before; from now on it has."""
+def looked_at(network: object, stamp: object) -> bool:
+    """Return whether the current work has seen before that a network has this stamp; from now on it has."""
     meter = CURRENT.get()
     if meter is None or meter.steady is None:
         return False
-    seen = id(model) in meter.steady
-    meter.steady.add(id(model))
+    seen = (id(network), stamp) in meter.steady
+    meter.steady.add((id(network), stamp))
     return seen
 
 

@@ -327,7 +327,7 @@ class Model:
         return network
 
     def _refresh(self) -> None:
-        if looked_at(self):
+        if looked_at(self.module, self._stamp):
             return
         if stamp(self.module) != self._stamp:
             self._memo.clear()

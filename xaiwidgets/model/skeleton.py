@@ -73,9 +73,23 @@ def _loose(value: Any) -> Iterator[Tensor]:
 def stamp(module: nn.Module) -> tuple[int, int]:
     """Return numbers that change when the user's weights change: in-place versions and storage addresses."""
     versions = addresses = 0
-    for tensor in chain(module.parameters(), module.buffers()):
-        versions += 0 if tensor.is_inference() else tensor._version
-        addresses ^= tensor.data_ptr()
+    seen: set[int] = set()
+    left = [module]
+    # looked at before every explanation: twice as fast as ``parameters()``, which makes names on its way
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        left.extend(child for child in one._modules.values() if child is not None)
+        for tensor in (*one._parameters.values(), *one._buffers.values()):
+            if tensor is not None and id(tensor) not in seen:  # one that is shared would cancel itself
+                seen.add(id(tensor))
+                addresses ^= tensor.data_ptr()
+                try:
+                    versions += tensor._version
+                except RuntimeError:  # one that was made in inference mode counts none
+                    continue
     return versions, addresses
 
 

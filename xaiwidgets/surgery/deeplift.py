@@ -17,7 +17,7 @@ from .policy import Choice, Policy
 from .propagation import DENSE
 from .reveal import pushes, reveal, told_apart
 from .rows import REDUCING, astray, moves
-from .rules import Rule
+from .rules import Backward, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -38,6 +38,8 @@ PICKING = {"maximum": differences.maximum, "fmax": differences.maximum, "max": d
 """Functions that choose between two maps, unit by unit."""
 LINEAR = frozenset({"pad", "neg", "add", "sub", "avg_pool", "adaptive_avg_pool", "interpolate", "identity"})
 POOLING = frozenset({"max_pool", "adaptive_max_pool", "max"})
+#: Activations whose kind has refined them to two bounds, the identity between.
+CLIPPED = frozenset({"relu", "relu6"})
 REVERSED = frozenset({"__rdiv__", "__rtruediv__"})
 
 
@@ -135,9 +137,9 @@ class DeepLiftPolicy(Policy):
         return Coverage(refused=tuple(reversed(self._reached)))
 
     def _weighted(self, op: Op) -> Choice:
-        if op.kind not in self.weighted:
-            return Choice("linear")
         mapped = LinearMap(op)
+        if op.kind not in self.weighted:
+            return Choice("linear", Rule(_pictures_only(mapped), _nothing, inputs=True) if op.kind == "conv" else None)
 
         def backward(o: Op, _kept: Tensor | None, signal: Tensor) -> tuple[Tensor | None, ...]:
             return (told_apart(mapped, o.inputs[0], signal), *(None,) * (len(o.inputs) - 1))
@@ -182,11 +184,14 @@ class DeepLiftPolicy(Policy):
             def run(values: Tensor) -> Any:
                 return again(*o.inputs[:index], values, *o.inputs[index + 1 :])
 
-            given, inputs, output = halves(signal)[0], o.inputs[index], _there(kept)
-            if pushed is None:
-                found = paired(given * differences.rescaled(run, inputs, output))
+            inputs, output = o.inputs[index], _there(kept)
+            if pushed is not None:
+                found = reveal(run, inputs, output, pushed, halves(signal)[0])
+            elif o.kind in CLIPPED:
+                bounds = float(o.parameters["low"]), float(o.parameters["high"])
+                found = differences.clipped(signal, *bounds, inputs, output)
             else:
-                found = reveal(run, inputs, output, pushed, given)
+                found = differences.scaled(signal, differences.rescaled(run, inputs, output))
             return tuple(found if place == index else None for place in range(len(live)))
 
         self.revealed += pushed is not None
@@ -248,6 +253,17 @@ class DeepLiftPolicy(Policy):
         if self.again is None:
             raise RuntimeError("a policy is asked about an operation by a SurgeryMode only")
         return self.again
+
+
+def _pictures_only(mapped: LinearMap) -> Backward:
+    """Return the ordinary gradient of a convolution, computed for the rows that the multipliers travel in."""
+
+    def backward(o: Op, _kept: Tensor | None, signal: Tensor) -> tuple[Tensor | None, ...]:
+        inputs = halves(o.inputs[0])[0]
+        found = paired(mapped.transposed(halves(signal)[0], mapped.weight, inputs))
+        return (found, *(None,) * (len(o.inputs) - 1))
+
+    return backward
 
 
 def difference_start(score: Callable[[Tensor], Tensor], method: str) -> Callable[[Tensor, Tensor], Sequence[Tensor]]:

@@ -10,6 +10,7 @@ maxima). Products are shared as by Shapley, half at the picture and half at the 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,15 @@ def halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
 def paired(multipliers: Tensor) -> Tensor:
     """Return the signal with these multipliers: zeros in the rows of the references."""
     return torch.cat([multipliers, torch.zeros_like(multipliers)])
+
+
+def scaled(signal: Tensor, multipliers: Tensor) -> Tensor:
+    """Return ``paired(signal of the pictures * multipliers)`` from the signal of both halves."""
+    found = torch.empty_like(signal)
+    given, rest = halves(found)
+    torch.mul(halves(signal)[0], multipliers, out=given)
+    rest.zero_()
+    return found
 
 
 def first(output: Any) -> Tensor:
@@ -73,6 +83,24 @@ def rescaled(run: Callable[[Tensor], Any], inputs: Tensor, output: Tensor) -> Te
     (here, there), (after, before) = halves(inputs), halves(output)
     size = torch.maximum(here.abs(), there.abs())
     return quotient(after - before, here - there, size, lambda: slope(run, inputs))
+
+
+def clipped(signal: Tensor, low: float, high: float, inputs: Tensor, output: Tensor) -> Tensor:
+    """Return the signal behind an activation that is the identity between two bounds and constant outside.
+
+    As ``scaled`` with the multipliers of ``rescaled``, but the activation's results are copies of numbers: a small
+    difference of them is as exact as a large one, and only where nothing has changed is there nothing to divide by.
+    There both sides of the fraction get a number too small to show in any other: the slope is left. Where torch has to
+    choose by a mask it takes ten times as long.
+    """
+    (here, there), (after, before) = halves(inputs), halves(output)
+    least = 1e8 * torch.finfo(signal.dtype).tiny
+    inside = torch.full_like(there, least)
+    if math.isinf(high):
+        inside = torch.ops.aten.threshold_backward(inside, there, low)
+    else:
+        inside = torch.ops.aten.hardtanh_backward(inside, there, low, high)
+    return scaled(signal, (after - before).add_(inside).div_((here - there).add_(least)))
 
 
 def split(run: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +142,7 @@ class _Elementwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
-        return paired(halves(upstream[0])[0] * rescaled(ctx.run, *ctx.saved_tensors)), None
+        return scaled(upstream[0], rescaled(ctx.run, *ctx.saved_tensors)), None
 
 
 class _Product(torch.autograd.Function):

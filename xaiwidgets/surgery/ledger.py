@@ -35,7 +35,10 @@ class Entry:
 
 def total(values: Tensor) -> Tensor:
     """Return the sums over all but the first dimension in double precision."""
-    return values.detach().reshape(len(values) if values.ndim else 1, -1).sum(dim=1, dtype=torch.float64)
+    values = values.detach()
+    if values.ndim < 2:
+        return values.reshape(-1).double()
+    return values.sum(dim=tuple(range(1, values.ndim)), dtype=torch.float64)
 
 
 def by_picture(amounts: Tensor, pictures: int) -> Tensor:

@@ -18,7 +18,7 @@ from .compiled import refuse_compiled
 from .coverage import Coverage, check
 from .gates import GATES, GateWatch
 from .keeper import Keeper
-from .ops import ACTIVATIONS, Op, classify, tensors_of
+from .ops import ACTIVATIONS, TELLING, Op, classify, tensors_of
 from .policy import Choice, Policy, substituted
 from .reach import nodes_between
 from .recipes import Recipe
@@ -109,11 +109,14 @@ class SurgeryMode(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func in TELLING:
+            return func(*args, **kwargs)
         op = classify(func, args, kwargs)
         if op is None:
             return func(*args, **kwargs)
         self._greet(op)
-        live = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in op.inputs) and not self.enough()
+        grad = torch.is_grad_enabled()
+        live = grad and any(tensor.requires_grad for tensor in op.inputs) and not self.enough()
         if live and self._policy is not None:
             self._policy.again = Again(func, args, kwargs, op.inputs)
         choice = self._choose(op) if live else None
@@ -143,7 +146,7 @@ class SurgeryMode(TorchFunctionMode):
             self._policy.seen(
                 op, results, lambda others: func(*substituted(args, others), **substituted(kwargs, others))
             )
-        if torch.is_grad_enabled():  # otherwise, should a result turn up in the graph, somebody else has put it there
+        if grad:  # otherwise, should a result turn up in the graph, somebody else has put it there
             self._known.update((id(result), ref(result)) for result in results)
         return output
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,16 @@ ACTIVATIONS = frozenset({
     "tanh", "softplus", "logsigmoid", "softsign", "shrink", "glu", "softmax", "log_softmax", "hardtanh", "threshold",
 })  # fmt: skip
 """Kinds of which a report must say whether they were ruled."""
+
+TELLING: frozenset[Any] = frozenset({
+    *(
+        getattr(Tensor, name).__get__
+        for name in ("ndim", "shape", "dtype", "device", "layout", "requires_grad", "is_leaf", "is_mkldnn", "itemsize")
+    ),
+    Tensor.size, Tensor.dim, Tensor.ndimension, Tensor.numel, Tensor.nelement, Tensor.stride, Tensor.is_contiguous,
+    Tensor.is_floating_point, Tensor.is_complex, Tensor.__len__, torch._assert,
+})  # fmt: skip
+"""Functions that only tell something about a tensor. A forward pass may ask more often than it computes."""
 
 SELU = (1.6732632423543772, 1.0507009873554805)
 """Alpha and scale of Klambauer et al. 2017."""
@@ -49,8 +60,7 @@ def classify(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
     A function that is not in the table is of kind ``"unknown"``; whether it matters shows in what it returns.
     """
-    name = _name_of(func)
-    signature, inplace = _look_up(func, name)
+    name, signature, inplace = _look_up(func)
     if signature is None:
         inputs = tuple(tensors_of((*args, *kwargs.values())))
         return Op("unknown", name, inputs, {}, name.endswith("_") and not name.endswith("__")) if inputs else None
@@ -95,12 +105,15 @@ def _name_of(func: Callable[..., Any]) -> str:
     return name.partition(".")[0]  # aten overloads are called relu.default
 
 
-def _look_up(func: Callable[..., Any], name: str) -> tuple[Signature | None, bool]:
+@lru_cache(maxsize=512)
+def _look_up(func: Callable[..., Any]) -> tuple[str, Signature | None, bool]:
+    """Return a function's name, its signature if there is one in the table, and whether it works in place."""
+    name = _name_of(func)
     if func is torch.batch_norm:
-        return TORCH_BATCH_NORM, False
+        return name, TORCH_BATCH_NORM, False
     if name in SIGNATURES:
-        return SIGNATURES[name], name in INPLACE_OPERATORS
-    return (SIGNATURES.get(name[:-1]), True) if name.endswith("_") else (None, False)
+        return name, SIGNATURES[name], name in INPLACE_OPERATORS
+    return (name, SIGNATURES.get(name[:-1]), True) if name.endswith("_") else (name, None, False)
 
 
 def _bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
