@@ -19,6 +19,7 @@ from torch.nn import functional
 import xaiwidgets as xw
 from xaiwidgets.core.cards import cards, choices
 from xaiwidgets.core.knobs import LayerName, MethodName, Range
+from xaiwidgets.engine.cost import passes
 from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.model.tape import _TAPE
@@ -122,7 +123,7 @@ def test_results_rise_to_the_whole(card):
     assert progress[-1] == 1
     assert results[-1].values.any()
     spent = np.array([(0, 0), *(result.provenance.passes for result in results)])
-    assert tuple(spent[-1]) == method.cost(results[-1].size)
+    assert tuple(spent[-1]) == passes(method, model, results[-1].size)
     each = np.diff(spent, axis=0)
     assert each[0].max() <= 4 + 2, "the first step may also score the picture and its baseline"
     assert len(each) == 1 or each[1:].max() <= 4
@@ -162,7 +163,7 @@ def test_every_knob_over_its_domain(card, name, value):
     result = last(method, model)
     check(result, model)
     assert result.progress == 1
-    spent, cost = result.provenance.passes, method.cost(result.size)
+    spent, cost = result.provenance.passes, passes(method, model, result.size)
     assert spent <= cost if name in MAY_STOP else spent == cost
 
 

@@ -28,6 +28,8 @@ FAMILIES = {
     "relevance": "Relevance and references",
     "cam": "Class activation map",
     "perturbation": "Perturbation",
+    "mask": "Mask optimization",
+    "aggregate": "Combined",
     "synthesis": "Synthesis",
 }
 #: The rooms that hold methods; importing their modules fills the registry and loads no torch.
