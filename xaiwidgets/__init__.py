@@ -31,6 +31,8 @@ _NAMES = {
     "synthesize": "engine.run",
     "synthesize_steps": "engine.run",
     "methods": "core.cards",
+    "cost": "engine.cost",
+    "within": "engine.cost",
     "Saliency": "explainers.gradient.saliency",
     "GradientXInput": "explainers.gradient.gradient_x_input",
     "FullGrad": "explainers.gradient.fullgrad",

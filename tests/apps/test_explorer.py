@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gc
 import io
 import itertools
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from html import escape
 from traceback import walk_tb
 
@@ -26,6 +28,7 @@ from torch import nn
 import xaiwidgets as xw
 from xaiwidgets.apps.explorer import Explorer
 from xaiwidgets.core.cards import card, cards
+from xaiwidgets.engine.cost import pace
 from xaiwidgets.errors import InvalidImage, InvalidKnob, InvalidTarget, NotApplicable, UnknownMethod
 from xaiwidgets.model.model import Model
 from xaiwidgets.render.channels import shown
@@ -308,6 +311,28 @@ def test_every_method_can_be_picked(make_explorer, made):
     forward, backward = explorer.lens.make().cost((48, 48))
     assert f"{forward:,} forward" in explorer.picker._about.value
     assert (f"{backward:,} backward" in explorer.picker._about.value) == bool(backward)
+
+
+def test_a_budget_lowers_the_counts_and_says_what_a_map_takes(make_explorer, send):
+    explorer = make_explorer()
+    explorer.picker._chips["rise"].click()
+    assert explorer.budget.disabled  # before the network was timed
+    explorer.studio._pace = pace(explorer.studio.model)
+    explorer.studio._publish("pace", None)
+    price = explorer.studio.cost(explorer.lens)
+    assert f"{price.forward:,} forward passes, " in explorer.picker._about.value
+    assert " MiB" in explorer.picker._about.value
+    assert not explorer.budget.disabled
+    explorer.studio.cost = lambda lens: dataclasses.replace(price, seconds=100.0)
+    explorer.studio.fitted = lambda lens, seconds: lens.with_knobs(samples=12) if seconds == 3 else lens
+    send(explorer.budget, index=2)
+    assert explorer.lens.knob("samples") == explorer._forms["rise"].controls["samples"].value == 12
+    assert "more than the budget" in explorer.picker._about.value
+    explorer.picker._chips["saliency"].click()
+    explorer.picker._chips["rise"].click()
+    assert explorer.lens.knob("samples") == 12  # the budget holds for the next method, too
+    send(explorer.budget, index=0)
+    assert "more than the budget" not in explorer.picker._about.value
 
 
 def test_scrubbing_the_strip_spends_no_pass(make_explorer, send, spent):
@@ -801,12 +826,14 @@ def test_the_page_is_not_blocked_while_the_network_works(make_explorer, send):
     model = Model(Slow(), size=16)
     Slow.gate.clear()
     explorer = make_explorer(model, method="saliency", sync=False)
+    start = time.monotonic()
     try:
         for number in range(20):
             send(explorer.look.controls["opacity"].widget, value=number / 20)
         explorer.picker._chips["gradient_x_input"].click()
         assert explorer.lens.method == "gradient_x_input"
         assert explorer.studio.frame is None
+        assert time.monotonic() - start < LONG / 2  # the gate opens by itself after LONG
     finally:
         Slow.gate.set()
     assert explorer.wait(LONG)

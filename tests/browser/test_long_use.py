@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 import time
 
 import psutil
@@ -12,7 +13,10 @@ from browser.pages import canvas_box, choose, ready, settle, slider, status
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 INTERACTIONS = 320
-WARM_UP = 110
+#: The kernel is looked at after so many; what it holds at rest goes up and down by a few percent by itself.
+ROUND = 40
+#: In these rounds caches fill, and every method that is used is loaded.
+WARM_UP = 3
 PHOTOS = ("Cup of coffee", "Chelsea the cat", "Temple in China", "Falcon 9 at launch", "Astronaut Eileen Collins")
 METHODS = (
     "Saliency",
@@ -74,21 +78,19 @@ def test_hundreds_of_interactions_leave_no_error_no_memory_and_no_thread(open_ap
     ready(page)
     kernel = max((psutil.Process(pid) for pid in server.kernels()), key=lambda p: p.memory_info().rss)
     chance = random.Random(0)
-    warm = None
-    for number in range(INTERACTIONS):
+    rests = []
+    for number in range(1, INTERACTIONS + 1):
         act(page, chance)
         time.sleep(chance.choice((0.0, 0.1, 0.3)))
-        if number == WARM_UP:
-            warm = at_rest(page, kernel)
-    end = at_rest(page, kernel)
-    growth = end[0] / warm[0] - 1
-    print(
-        f"\n{INTERACTIONS} interactions: kernel {warm[0] / 2**20:.0f} → {end[0] / 2**20:.0f} MiB ({growth:+.1%}),"
-        f" threads {warm[1]} → {end[1]}"
-    )
+        if number % ROUND == 0:
+            rests.append(at_rest(page, kernel))
+    sizes, threads = zip(*rests, strict=True)
+    warm, end = max(sizes[:WARM_UP]), statistics.median(sizes[-3:])
+    held = [round(size / 2**20) for size in sizes]
+    print(f"\n{INTERACTIONS} interactions: kernel at rest {held} MiB, threads {threads}")
     assert page.locator(".xai-error").count() == 0, status(page)
-    assert growth <= 0.05
-    assert end[1] <= warm[1]
+    assert end <= 1.05 * warm
+    assert max(threads) <= threads[0]
     assert_quiet(page)
 
 

@@ -57,8 +57,8 @@ def test_what_is_published_and_in_which_order(make_studio, record):
     heard = record(studio)
     studio.start()
     events = [event for event, _ in heard]
-    assert events[:3] == ["photo", "predictions", "status"]
-    assert set(events[3:]) == {"frame", "status"}
+    assert events[:4] == ["photo", "predictions", "offers", "status"]
+    assert set(events[4:]) == {"frame", "status"}
     frames, states = told(heard, "frame"), told(heard, "status")
     shares = [frame.result.progress for frame in frames]
     assert len(shares) > 2
@@ -400,7 +400,7 @@ def test_a_name_that_cannot_be_loaded_is_an_error_in_the_status():
     assert studio.status.kind == "error"
     assert "name must be one of efficientnet_lite0" in studio.status.text
     assert studio.model is None
-    assert studio.seconds(1, 1) is None
+    assert studio.cost(studio.lens) is None
     assert set(studio.reasons().values()) == {""}
     studio.probe((0, 0, 8, 8))
 
@@ -545,17 +545,28 @@ def test_photo_is_what_the_model_sees_at_display_size(make_studio, digits):
     assert wide.photo("coffee").shape == (240, 720, 3)
 
 
-def test_the_pace_is_measured_once_and_gives_seconds(make_studio, record):
-    studio = make_studio(Lens(method="saliency"))
-    studio._pace = None
+def test_the_network_is_probed_once_and_every_method_has_a_price(make_studio, record, digits):
+    studio = make_studio(Lens(method="saliency"), model=digits.with_weights(lambda _name, value: value))
+    studio.timing = True
     heard = record(studio)
-    assert studio.seconds(1, 1) is None
+    assert studio.cost(studio.lens) is None
+    assert studio.fitted(studio.lens.with_method("smoothgrad"), 1e-9) == studio.lens.with_method("smoothgrad")
     studio.start()
     studio.put(studio.lens.with_method("gradient_x_input"))
     assert len(told(heard, "pace")) == 1
-    plain, with_gradient = studio._pace
-    assert studio.seconds(10, 0) == pytest.approx(10 * plain)
-    assert studio.seconds(1, 1) == pytest.approx(with_gradient)
+    many, few = (studio.cost(studio.lens.with_method("rise").with_knobs(samples=count)) for count in (2000, 200))
+    assert many.seconds == pytest.approx(few.seconds * 2001 / 201)
+    assert studio.fitted(studio.lens.with_method("rise"), 1e-9).knob("samples") == 10
+    assert studio.fitted(studio.lens.with_method("rise"), 1e9) == studio.lens.with_method("rise")
+
+
+def test_what_a_run_took_corrects_the_next_price(make_studio, digits):
+    studio = make_studio(Lens(method="saliency"), model=digits.with_weights(lambda _name, value: value))
+    studio.timing = True
+    studio.start()
+    lens = studio.lens.with_method("rise").with_knobs(samples=100)
+    studio.put(lens)
+    assert studio.cost(lens).seconds == pytest.approx(studio.frame.result.provenance.seconds)
 
 
 def test_close_ends_the_thread_and_nothing_is_published_any_more(make_studio, monkeypatch, record):

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Pixels of the network's input under which lengths such as a window's start smaller, in proportion.
 SMALL_PICTURE = 128
+#: What one map may take, in seconds; 0 is any time.
+BUDGETS = (("any time", 0), ("1 s", 1), ("3 s", 3), ("10 s", 10), ("30 s", 30), ("60 s", 60))
 
 
 class Explorer(w.VBox):
@@ -164,6 +166,14 @@ class Explorer(w.VBox):
             button.add_class("xai-plain")
         self.run.on_click(lambda _: studio.refresh())
         self.stop.on_click(lambda _: studio.stop())
+        self.budget = w.Dropdown(
+            options=BUDGETS,
+            value=0,
+            description="Budget",
+            tooltip="Lowers counts of passes, or widens strides, so that a map takes no longer than this",
+            disabled=True,  # until the network's passes are timed
+        )
+        self.budget.observe(lambda _: self._spend(), "value")
         self.map_on_release = w.Checkbox(
             value=True,
             description="map on release",
@@ -187,7 +197,7 @@ class Explorer(w.VBox):
         stage.add_class("xai-stagebox")
         below = [self.strip.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel]
         main = w.VBox([stage, self.status.progress, *below])
-        actions = w.HBox([self.run, self.stop])
+        actions = w.HBox([self.run, self.stop, self.budget])
         actions.add_class("xai-tools")
         right = w.VBox([self.picker.box, self.knobs, actions, self.export.box])
         foot = w.VBox([self.status.line])
@@ -197,12 +207,13 @@ class Explorer(w.VBox):
         studio = self.studio
         studio.on("lens", self._on_lens)
         studio.on("model", self._on_model)
+        studio.on("offers", lambda _: self.picker.limit(studio.reasons()))
         studio.on("photo", self._on_photo)
         studio.on("predictions", lambda _: self._show_predictions())
         studio.on("frame", self._on_frame)
         studio.on("status", self.status.show)
         studio.on("probe", self._on_probe)
-        studio.on("pace", lambda _: self.picker.show(studio.lens.method, self._cost(studio.lens)))
+        studio.on("pace", lambda _: self._paced())
         self.stage.on_pointer(self._down, self._move, self._up)
         self.stage.on_leave(self.readout.leave)
         self.stage.on_key(self._key)
@@ -228,6 +239,8 @@ class Explorer(w.VBox):
         if side < SMALL_PICTURE:  # lengths are made for photos of 224 px
             lengths = {k.name: max(2, round(k.default * side / 224)) for k in card(method).knobs if k.unit == "px"}
             lens = lens.with_knobs(**lengths)
+        if self.budget.value:
+            lens = self.studio.fitted(lens, self.budget.value)
         self.studio.put(lens)
 
     def _choose_layer(self, layer: str) -> None:
@@ -338,14 +351,25 @@ class Explorer(w.VBox):
 
     def _cost(self, lens: Lens) -> str:
         try:
-            forward, backward = lens.make().cost(self.studio.preprocessing.size)
+            found = self.studio.cost(lens)
+            if found is None:
+                forward, backward = lens.make().cost(self.studio.preprocessing.size)
+                passes = f"{forward:,} forward, {backward:,} backward" if backward else f"{forward:,} forward"
+                return f"Cost: {passes} passes"
         except InvalidKnob:  # e.g. a window larger than the picture: the status says so
             return "Cost: none, these settings do not work here"
-        seconds = self.studio.seconds(forward, backward)
-        passes = f"{forward:,} forward, {backward:,} backward" if backward else f"{forward:,} forward"
-        if seconds is None:
-            return f"Cost: {passes} passes"
-        return f"Cost: {passes} passes, " + (f"about {seconds:.1f}\u00a0s" if seconds >= 0.1 else "under 0.1\u00a0s")
+        limit = self.budget.value
+        return f"Cost: {found}" + (", more than the budget" if limit and found.seconds > limit else "")
+
+    def _spend(self) -> None:
+        """Fit the method on screen to the budget that was chosen."""
+        if self.budget.value:
+            self.studio.put(self.studio.fitted(self.studio.lens, self.budget.value))
+        self.picker.show(self.studio.lens.method, self._cost(self.studio.lens))
+
+    def _paced(self) -> None:
+        self.budget.disabled = False
+        self._spend()
 
     def _on_model(self, model: Model) -> None:
         self.strip.set_model(model)
@@ -355,7 +379,6 @@ class Explorer(w.VBox):
         for form in self._forms.values():
             form.set_weighted(model.inspection.weighted)
         self.predictions.set_model(model)
-        self.picker.limit(self.studio.reasons())
         self.occluder.set_size(model.preprocessing.size)
         shape = "×".join(map(str, model.input_shape))
         notes = " ".join(model.notes)

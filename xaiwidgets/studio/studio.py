@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xaiwidgets.core.results import Attribution
+    from xaiwidgets.engine.cost import Cost, Pace
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 VIEW = 720
 #: Finished answers that are kept, so that going back costs nothing.
 KEPT = 24
-EVENTS = ("lens", "model", "photo", "predictions", "frame", "status", "probe", "pace")
+EVENTS = ("lens", "model", "offers", "photo", "predictions", "frame", "status", "probe", "pace")
 
 
 class Studio:
@@ -64,7 +65,9 @@ class Studio:
         self._predicted: dict[str, tuple[Prediction, ...]] = {}
         self._logits: dict[str, Tensor] = {}
         self._views: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
-        self._pace: tuple[float, float] | None = None
+        self._offered = False
+        self._pace: Pace | None = None  # kept here too: the thread of the page must not wait for the model's lock
+        self.timing = True  # whether to probe the network's passes for estimates of cost
         self._answers: OrderedDict[Any, tuple[Attribution, str]] = OrderedDict()
         make = SyncRunner if sync else Runner
         self.runner = make(self._fail)
@@ -108,6 +111,8 @@ class Studio:
             return
         with self._lock:
             old, self.lens = self.lens, lens
+            if lens.question != old.question:
+                self._turn += 1  # what is under way must not be shown between here and the new question
             if lens.image != old.image:
                 self.frame, self.predictions = None, ()
         self._publish("lens", lens)
@@ -184,6 +189,9 @@ class Studio:
         if kept is not None:
             self._show(turn, lens, *kept, reused=True)
             return
+        if not self._offered:  # takes passes of its own, which the thread of the page must not wait for
+            self._offered = bool(model.offers)
+            self._publish("offers", model.offers)
         target = self.target(lens)
         self._tell(turn, Status(f"{card(lens.method).title} for {target.name}", "busy"))
         yield
@@ -197,8 +205,8 @@ class Studio:
                 self._answers[lens.question] = (result, target.name)
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)
-        if self._pace is None:
-            yield from self._time()
+            _observe(model, lens.make(), result)
+        yield from self._time()
 
     def _load(self) -> None:
         from xaiwidgets.model.zoo import load_model
@@ -210,14 +218,14 @@ class Studio:
                 self._publish("photo", self.photo(self.lens.image))
 
     def _time(self) -> Iterator[None]:
-        """Time a forward and a backward pass once, after the first answer is on screen."""
-        from xaiwidgets.engine.batching import seconds_per_image
+        """Probe the network's passes once, after the first answer is on screen."""
+        from xaiwidgets.engine.cost import pace_steps
 
-        model = self._ready()
-        plain = seconds_per_image(model)
-        yield
-        self._pace = (plain, seconds_per_image(model, gradient=True))
-        self._publish("pace", self._pace)
+        if self.timing and self._pace is None:
+            for found in pace_steps(self._ready()):
+                yield
+                self._pace = found
+            self._publish("pace", self._pace)
 
     def _ready(self) -> Model:
         if self.model is None:
@@ -304,16 +312,31 @@ class Studio:
         return tuple(Prediction(i, labels.short(i), float(chances[i]), float(logits[0, i])) for i in order)
 
     def reasons(self) -> dict[str, str]:
-        """Return, by method id, what the loaded model lacks for it; empty where it applies or none is loaded yet."""
-        if self.model is None:
+        """Return, by method id, what the loaded model lacks for it; empty where it applies or that is not known yet."""
+        if self.model is None or not self._offered:
             return {made.id: "" for made in cards("explainer")}
         return {made.id: missing(made, self.model) for made in cards("explainer")}
 
-    def seconds(self, forward: int, backward: int) -> float | None:
-        """Return how long this many passes will take on the loaded model, or ``None`` before it was timed."""
-        if self._pace is None:
+    def cost(self, lens: Lens) -> Cost | None:
+        """Return what the lens's method will take, or ``None`` before the network was probed.
+
+        Raises:
+            InvalidKnob: the method does not take pictures of this size with these settings.
+        """
+        from xaiwidgets.engine.cost import predict
+
+        if self.model is None or self._pace is None:
             return None
-        return forward * self._pace[0] + backward * (self._pace[1] - self._pace[0])
+        return predict(self.model, lens.make(), self._pace)
+
+    def fitted(self, lens: Lens, seconds: float) -> Lens:
+        """Return the lens with counts lowered or strides widened to take at most ``seconds``, once that is known."""
+        from xaiwidgets.engine.cost import fit
+
+        if self.model is None or self._pace is None:
+            return lens
+        made = fit(self.model, lens.make(), seconds, self._pace)
+        return lens.with_knobs(**{knob.name: getattr(made, knob.name) for knob in card(lens.method).knobs})
 
     def probe(self, box: tuple[int, int, int, int], fill: str = "gray") -> None:
         """Have the network look at the photo with a region hidden; the newest box wins, nothing piles up."""
@@ -321,14 +344,14 @@ class Studio:
             self.runner.urgent("probe", lambda: self._probe(box, fill))
 
     def _probe(self, box: tuple[int, int, int, int], fill: str) -> None:
-        from xaiwidgets.engine.baselines import baseline
+        from xaiwidgets.engine.baselines import cover
 
         lens = self.lens
         model, image = self._ready(), self._input(lens.image)
         target = self.target(lens).with_output("probability")
         top, left, bottom, right = box
         hidden = image.clone()
-        hidden[..., top:bottom, left:right] = baseline(model, image, fill)[..., top:bottom, left:right]
+        hidden[..., top:bottom, left:right] = cover(model, image, fill)(box)
         if target.layer:
             score, whole = float(model.scores(hidden, target)[0]), float(model.scores(image, target)[0])
             logits = model.logits(hidden)
@@ -357,6 +380,14 @@ class Studio:
         with self._lock:
             if lens.image == self.lens.image:
                 self.put(self.lens.replace(target=(), unit=unit))
+
+
+def _observe(model: Model, method: Any, result: Attribution) -> None:
+    """Let later estimates know what a run took, if it had to do all of its passes itself."""
+    from xaiwidgets.engine.cost import observe, passes
+
+    if result.provenance.passes == passes(method, model, result.size):
+        observe(model, method, result.provenance.seconds)
 
 
 def _check_finite(result: Attribution, title: str) -> None:

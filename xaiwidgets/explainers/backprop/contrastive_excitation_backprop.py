@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import LayerName, knob
@@ -42,6 +42,8 @@ class ContrastiveExcitationBackprop(OnePass):
         NotApplicable: an operation has no rule, an activation is not simply on or off, or no weights feed the target.
         InvalidLayer: no such layer, or no spatial map.
     """
+
+    effort: ClassVar[float] = 0.65  # both signals go through one pass
 
     layer: str = knob(
         "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import cards, explainer
 from xaiwidgets.core.knobs import Choice, Flag, LayerName, Range, knob
@@ -52,6 +52,8 @@ class Cameras:
         NotApplicable: the network does not take pictures of other sizes.
         InvalidLayer: no such layer, or no spatial map.
     """
+
+    effort: ClassVar[float] = 3.3  # most of its pictures are larger
 
     layer: str = knob("", LayerName(), label="Layer", help="Empty: the last spatial stage.")
     scales: int = knob(4, Range(1, 8), label="Sizes", help="How many, the network's own among them.")

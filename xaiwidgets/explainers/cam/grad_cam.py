@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Flag, LayerName, knob
@@ -37,6 +37,8 @@ class GradCam(OnePass):
     Yields ``(1, h, w)`` in the unit of the score (activation times score per activation), at least 0 with ``relu``.
     Raises ``InvalidLayer`` for a layer that does not exist or gives no map.
     """
+
+    effort: ClassVar[float] = 0.5  # the gradient stops at the layer
 
     layer: str = knob("", LayerName(), label="Layer", help="Empty: the last spatial stage.")
     relu: bool = knob(True, Flag(), label="Positive part only", help="Off shows evidence against, too.")

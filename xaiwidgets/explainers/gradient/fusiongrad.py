@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Range, knob
 from xaiwidgets.explainers.noise import Average, Averaged, around, photo_noise, seeded, weight_level
@@ -31,6 +33,8 @@ class FusionGrad(Averaged):
     Raises:
         InvalidKnob: ``base`` is not the id of another explainer.
     """
+
+    effort: ClassVar[float] = 1.9  # each network is made anew
 
     samples: int = knob(6, Range(1, 64, log=True), label="Noisy networks", help="More is smoother and slower.")
     copies: int = knob(4, Range(1, 64, log=True), label="Copies for each", help="Noisy photos for each network.")

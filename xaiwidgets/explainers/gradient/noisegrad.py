@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Range, knob
 from xaiwidgets.explainers.noise import Average, Averaged, around, seeded, weight_level
@@ -32,6 +34,8 @@ class NoiseGrad(Averaged):
     Raises:
         InvalidKnob: ``base`` is not the id of another explainer.
     """
+
+    effort: ClassVar[float] = 3.5  # each network is made anew and sees one picture
 
     samples: int = knob(10, Range(1, 128, log=True), label="Noisy networks", help="More is smoother and slower.")
     weight_noise: float = weight_level()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class BlurIG:
     ``points`` grows, and ``gap`` is what is missing. Scales are visited in an order in which every prefix covers the
     path. The scale-space derivative is a finite difference of 0.01 px.
     """
+
+    effort: ClassVar[float] = 1.3  # each point is a blur, too
 
     points: int = knob(32, Range(2, 512, log=True), label="Path points", help="More is smoother and slower.")
     blur: float = knob(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, Range, knob
@@ -46,6 +46,8 @@ class GuidedIG:
     ``riemann_left`` this is the paper's sum; values are chosen for a small gradient, which it then takes for the whole
     move, and the gap need not close.
     """
+
+    effort: ClassVar[float] = 1.7  # each point waits for the last, so there is no batch
 
     points: int = knob(50, Range(2, 512, log=True), label="Path steps", help="More is smoother and slower.")
     baseline: str = knob(

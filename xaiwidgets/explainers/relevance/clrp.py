@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, Flag, knob
@@ -46,6 +46,8 @@ class Clrp(OnePass):
         NotApplicable: an operation has no rule; there is no other class for CLRP1, or no weights feed the target for
             CLRP2.
     """
+
+    effort: ClassVar[float] = 0.62  # both signals go through one pass
 
     type: str = knob(
         "clrp1",

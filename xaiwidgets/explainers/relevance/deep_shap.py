@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Range, ReferenceName, knob
@@ -46,6 +46,8 @@ class DeepShap:
         NotApplicable: an operation has no rule, or the network takes one image at a time.
         InvalidKnob: there is no such set of references.
     """
+
+    effort: ClassVar[float] = 0.3  # its rules are cheaper than those that share out relevance
 
     references: str = knob(
         "photos", ReferenceName(), label="Backgrounds", help="The pictures that the photo is compared with."

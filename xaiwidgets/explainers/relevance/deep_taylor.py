@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, knob
@@ -47,6 +47,8 @@ class DeepTaylor(OnePass):
     Raises:
         NotApplicable: an operation has no rule, or an activation is not simply on or off.
     """
+
+    effort: ClassVar[float] = 0.75  # no share is booked for biases
 
     first: str = knob(
         "zbox",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.explainers.compared import baseline_knob, centered_knob, compare, gap_of, gates_knob
@@ -44,6 +44,8 @@ class DeepLiftRescale(OnePass):
     Raises:
         NotApplicable: an operation has no rule, or the network takes one image at a time.
     """
+
+    effort: ClassVar[float] = 0.28  # its rules are cheaper than those that share out relevance
 
     baseline: str = baseline_knob()
     gates: str = gates_knob()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, knob
@@ -45,6 +45,8 @@ class DeepLiftRevealCancel(OnePass):
     Raises:
         NotApplicable: an operation has no rule, or the network takes one image at a time.
     """
+
+    effort: ClassVar[float] = 0.28  # its rules are cheaper than those that share out relevance
 
     where: str = knob(
         "dense",

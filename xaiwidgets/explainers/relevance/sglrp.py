@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Flag, knob
@@ -45,6 +45,8 @@ class Sglrp(OnePass):
     Raises:
         NotApplicable: an operation has no rule; the message names it.
     """
+
+    effort: ClassVar[float] = 0.62  # both signals go through one pass
 
     rescale: bool = knob(
         True, Flag(), label="Equal sums", help="Scale the rivals' map to the sum of the class's.", advanced=True
