@@ -321,7 +321,7 @@ def test_a_budget_lowers_the_counts_and_says_what_a_map_takes(make_explorer, sen
     explorer.studio._publish("pace", None)
     price = explorer.studio.cost(explorer.lens)
     assert f"{price.forward:,} forward passes, " in explorer.picker._about.value
-    assert " MiB" in explorer.picker._about.value
+    assert "\u00a0MiB" in explorer.picker._about.value
     assert not explorer.budget.disabled
     explorer.studio.cost = lambda lens: dataclasses.replace(price, seconds=100.0)
     explorer.studio.fitted = lambda lens, seconds: lens.with_knobs(samples=12) if seconds == 3 else lens

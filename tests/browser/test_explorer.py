@@ -65,7 +65,8 @@ def test_first_screen_is_an_explained_photo(explorer, assert_offline, assert_qui
 def test_controls_are_there_before_torch_is(open_app):
     page = open_app("explorer")
     page.wait_for_selector("canvas.xai-stage", timeout=30_000)
-    assert page.get_by_role("button", name="Occlusion", exact=True).count() == 1
+    assert page.get_by_role("button", name="Grad-CAM", exact=True).count() == 1
+    assert page.get_by_role("button", name="▸ Perturbation").count() == 1
     assert page.locator(".xai-status").inner_text() in (
         "Starting",
         "Loading PyTorch and the model",

@@ -173,6 +173,7 @@ class Explorer(w.VBox):
             tooltip="Lowers counts of passes, or widens strides, so that a map takes no longer than this",
             disabled=True,  # until the network's passes are timed
         )
+        self.budget.layout.width, self.budget.style.description_width = "152px", "46px"
         self.budget.observe(lambda _: self._spend(), "value")
         self.map_on_release = w.Checkbox(
             value=True,

@@ -84,8 +84,8 @@ class Cost:
 
     def __str__(self) -> str:
         passes_ = f"{self.forward:,} forward" + (f", {self.backward:,} backward" if self.backward else "")
-        time_ = f"about {self.seconds:.1f} s" if self.seconds >= 0.1 else "under 0.1 s"
-        return f"{passes_} passes, {time_}, {self.memory / 2**20:.0f} MiB"
+        time_ = f"about {self.seconds:.1f}\u00a0s" if self.seconds >= 0.1 else "under 0.1\u00a0s"
+        return f"{passes_} passes, {time_}, {self.memory / 2**20:.0f}\u00a0MiB"
 
 
 def passes(method: Any, model: Model, size: tuple[int, int]) -> tuple[int, int]:

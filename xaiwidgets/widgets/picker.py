@@ -22,6 +22,8 @@ LONGEST_SEARCH = 100
 class Picker:
     """Buttons for all explainers, grouped by the review's taxonomy, and a search over names, ideas and authors.
 
+    A family unfolds when one of its methods is chosen, or when its heading is pressed; a search looks into all.
+
     Args:
         chosen: called with a method's id.
     """
@@ -32,10 +34,11 @@ class Picker:
         self._reasons: dict[str, str] = {}
         self._chips: dict[str, w.Button] = {}
         self._families: dict[str, w.VBox] = {}
+        self._open: set[str] = set()
         for family, title in FAMILIES.items():
             members = [made for made in self._cards.values() if made.family == family]
             if members:
-                self._families[family] = self._family(title, members)
+                self._families[family] = self._family(family, title, members)
         self.search = w.Text(placeholder=f"search {len(self._cards)} methods", description="Search methods")
         self.search.tooltip = "A name, an idea, an author or a year; Enter takes the first that is found"
         self.search.add_class("xai-search")
@@ -47,14 +50,21 @@ class Picker:
         self._about = w.HTML()
         head = w.HBox([label("Method"), self.search])
         head.add_class("xai-pickhead")
+        self._filter()
         self.box = w.VBox([head, self.list, self._about])
         self.box.add_class("xai-picker")
 
-    def _family(self, title: str, members: list[Card]) -> w.VBox:
+    def _family(self, family: str, title: str, members: list[Card]) -> w.VBox:
         chips = w.Box([self._chip(made) for made in members])
         chips.add_class("xai-chips")
-        heading = w.HTML(f"<div class='xai-family' role='heading' aria-level='3'>{escape(title)}</div>")
+        heading = w.Button(description=title, tooltip=f"Show or hide these {len(members)} methods")
+        heading.add_class("xai-family")
+        heading.on_click(lambda _: self._fold(family))
         return w.VBox([heading, chips, w.HTML()])
+
+    def _fold(self, family: str) -> None:
+        self._open ^= {family}
+        self._filter()
 
     def _chip(self, made: Card) -> w.Button:
         chip = w.Button(description=made.title, tooltip=_tip(made))
@@ -68,6 +78,8 @@ class Picker:
         for name, chip in self._chips.items():
             mark(chip, name == method)
         made = self._cards[method]
+        if made.family not in self._open:
+            self._fold(made.family)
         link = escape(made.paper)
         self._about.value = (
             f"<div class='xai-about'><p><b>{escape(made.title)}.</b> {escape(made.idea)}</p>"
@@ -113,8 +125,12 @@ class Picker:
         for name, chip in self._chips.items():
             _show(chip, name in found)
         for family, box in self._families.items():
-            _show(box, any(self._cards[name].family == family for name in found))
-            _show(box.children[2], not searching)
+            members = [name for name, made in self._cards.items() if made.family == family]
+            opened = searching or family in self._open
+            _show(box, any(name in found for name in members))
+            _show(box.children[1], opened)
+            _show(box.children[2], opened and not searching)
+            box.children[0].description = f"{'▾' if opened else '▸'} {FAMILIES[family]} · {len(members)}"
         if not searching:
             self._found.value = ""
         elif not found:
