@@ -210,6 +210,16 @@ def test_explain_on_the_bundled_model(tmp_path):
         assert saved["values"].any()
 
 
+def test_a_budget_lowers_the_counts_and_tells_the_price(tmp_path, capsys):
+    out = tmp_path / "out.npz"
+    words = ["explain", "coffee", "--method", "rise", "-k", "samples=4000", "--model", "digits_gap", "-o", str(out)]
+    assert cli.main([*words, "--budget", "0.02"]) == 0
+    passes = int(capsys.readouterr().out.split(" forward passes, ")[0].replace(",", ""))
+    assert 11 <= passes < 4001
+    assert cli.main([*words, "--budget", "-1"]) == 2
+    assert "seconds must be a positive number; got -1.0" in capsys.readouterr().err
+
+
 def start(*words):
     """Start the command in a process group of its own and return it with the first line it writes."""
     process = subprocess.Popen(

@@ -57,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--target", help="class index, label or WordNet id; default: the top class")
     explain.add_argument("--model", metavar="NAME", help="bundled name, torchvision:NAME or timm:NAME")
     explain.add_argument("-k", "--knob", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter")
+    explain.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="lower counts, or widen strides, to take no longer than this"
+    )
     explain.add_argument("-o", "--output", required=True, help=".png, .svg, .pdf, or .npz for the numbers")
     commands.add_parser("methods", help="list the methods")
     return parser
@@ -112,6 +115,9 @@ def run_explain(args: argparse.Namespace) -> int:
     import xaiwidgets as xw
 
     model = xw.load_model(args.model) if args.model else xw.load_model()
+    if args.budget is not None:
+        method = xw.within(model, method, args.budget)
+        sys.stdout.write(f"{xw.cost(model, method)}\n")
     target = int(args.target) if args.target and args.target.isdecimal() else args.target
     result = xw.explain(model, args.photo, method, target=target)
     # The map belongs to what the model saw of the photo, which is its middle square for most models.
