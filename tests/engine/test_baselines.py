@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from xaiwidgets.engine.baselines import BASELINES, BLUR, HELP, baseline, gaussian_blur
+from xaiwidgets.engine.baselines import BASELINES, BLUR, FILLS, HELP, baseline, cover, gaussian_blur
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.model.model import Model
 
@@ -90,3 +90,33 @@ def test_no_width_no_blur():
 def test_blur_keeps_a_constant():
     image = torch.full((1, 3, 9, 9), 2.5)
     torch.testing.assert_close(gaussian_blur(image, 4.0), image)
+
+
+@pytest.mark.parametrize("fill", FILLS.options)
+def test_a_window_is_hidden_by_its_part_of_the_baseline(fill, model, photo):
+    image = model.from_pixels(photo)
+    hide = cover(model, image, fill)
+    for box in ((0, 0, 3, 5), (4, 6, 9, 7), (13, 20, 16, 24), (0, 3, 16, 24)):
+        top, left, bottom, right = box
+        if fill == "inpaint":
+            around = [
+                photo[r, c]
+                for r in range(max(top - 1, 0), min(bottom + 1, 16))
+                for c in range(max(left - 1, 0), min(right + 1, 24))
+                if not (top <= r < bottom and left <= c < right)
+            ]
+            wanted = np.broadcast_to(np.mean(around, axis=0), (bottom - top, right - left, 3))
+        else:
+            wanted = np.broadcast_to(EXPECTED[fill](photo), photo.shape)[top:bottom, left:right]
+        found = model.preprocessing.denormalize(hide(box).numpy().transpose(1, 2, 0))
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_a_window_without_an_outside_gets_the_color_of_the_border(model, photo):
+    image = model.from_pixels(photo)
+    assert torch.equal(cover(model, image, "inpaint")((0, 0, 16, 24)), baseline(model, image, "border")[0])
+
+
+def test_unknown_fills_are_named(model, photo):
+    with pytest.raises(InvalidKnob, match=r"^fill must be one of .*inpaint; got 'noise'"):
+        cover(model, model.from_pixels(photo), "noise")

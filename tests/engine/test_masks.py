@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaiwidgets.engine.masks import RandomMasks
+from xaiwidgets.engine.masks import MaskSums, RandomMasks
 
 
 @pytest.mark.parametrize("size", [(32, 32), (30, 47)], ids=str)
@@ -70,3 +70,68 @@ def test_masks_are_the_definition_by_hand():
             pair = grid[rows][:, columns]
             expected = np.array([1 - down, down]) @ pair @ np.array([1 - across, across])
             np.testing.assert_allclose(found[number, 0, row, column], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5])
+def test_the_second_of_a_pair_is_the_counterpart(keep):
+    masks = RandomMasks((24, 28), 31, 4, keep, seed=0, pairs=True)
+    assert masks.grids.shape == (31, 1, 4, 4)
+    assert torch.equal(masks.offsets[0:30:2], masks.offsets[1:30:2])
+    one, other = masks.grids[0:30:2], masks.grids[1:30:2]
+    if keep == 0.5:
+        assert torch.equal(one + other, torch.ones_like(one))
+        drawn = masks.draw(range(30))
+        torch.testing.assert_close(drawn[0::2] + drawn[1::2], torch.ones(15, 1, 24, 28))
+    else:
+        assert not (one * other).any(), "no cell is visible in both"
+    assert len({grid.numpy().tobytes() for grid in one}) == 15
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.8])
+def test_the_mean_of_pairs_is_the_kept_share_too(keep):
+    masks = RandomMasks((14, 14), 4000, 3, keep, seed=1, pairs=True).draw(range(4000)).double()
+    pairs = masks.mean(dim=(1, 2, 3)).reshape(2000, 2).mean(dim=1)
+    assert abs(float(pairs.mean()) - keep) <= 3 * float(pairs.std()) / 2000**0.5 + 1e-7
+
+
+def drawn_sums(count, each, coverage, batch, seed=0):
+    """Return MaskSums fed in batches, with the weights and masks."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.rand((count, 3), generator=generator, dtype=torch.float64)
+    weights = torch.rand(count, generator=generator, dtype=torch.float64) + masks[:, 0]
+    sums = MaskSums(3, each, 0.5, coverage=coverage)
+    for start in range(0, count, batch):
+        sums.add(weights[start : start + batch], masks[start : start + batch])
+    return sums, weights.numpy(), masks.numpy()
+
+
+@pytest.mark.parametrize("coverage", [False, True])
+@pytest.mark.parametrize("each", [1, 2])
+@pytest.mark.parametrize("batch", [1, 3, 4, 40])
+def test_mean_and_error_are_those_of_the_draws(batch, each, coverage):
+    sums, weights, masks = drawn_sums(40, each, coverage, batch)
+    tops = (weights[:, None] * masks).reshape(-1, each, 3).sum(axis=1)
+    bottoms = (masks if coverage else np.full_like(masks, 0.5)).reshape(-1, each, 3).sum(axis=1)
+    mean = tops.sum(axis=0) / bottoms.sum(axis=0)
+    np.testing.assert_allclose(sums.mean, mean, rtol=1e-12)
+    left = tops - mean * bottoms  # of the ratio, to first order
+    np.testing.assert_allclose(sums.error, np.sqrt((left**2).sum(axis=0)) / bottoms.sum(axis=0), rtol=1e-9)
+
+
+def test_an_unfinished_pair_counts_as_a_draw():
+    sums, weights, masks = drawn_sums(5, 2, True, 3)
+    tops, bottoms = weights[:, None] * masks, masks
+    mean = tops.sum(axis=0) / bottoms.sum(axis=0)
+    left = tops - mean * bottoms
+    parts = np.stack([left[0] + left[1], left[2] + left[3], left[4]])
+    np.testing.assert_allclose(sums.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(sums.error, np.sqrt((parts**2).sum(axis=0)) / bottoms.sum(axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("coverage", [False, True])
+@pytest.mark.parametrize("each", [1, 2])
+def test_the_error_is_the_spread_between_runs(each, coverage):
+    runs = [drawn_sums(200, each, coverage, 50, seed)[0] for seed in range(200)]
+    spread = np.std([run.mean.numpy() for run in runs], axis=0, ddof=1)
+    claimed = np.mean([run.error.numpy() for run in runs], axis=0)
+    np.testing.assert_allclose(claimed, spread, rtol=0.2)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from xaiwidgets.engine.windows import Grid
+from xaiwidgets.engine.windows import Grid, largest, mean_of_sizes, refined, share_done
 
 GRIDS = [
     Grid((16, 16), (4, 4), (2, 2)),
@@ -115,3 +115,74 @@ def test_the_first_results_are_unbiased_on_a_ramp():
     for place in grid.coarse_to_fine()[:16]:
         values[place] = ramp[place]
     assert abs(grid.spread(values).mean() - ramp.mean()) <= 1.0 + 1e-6
+
+
+def test_half_the_size_at_half_the_stride():
+    assert Grid((20, 20), (8, 5), (4, 3)).halved() == Grid((20, 20), (4, 2), (2, 1))
+    assert Grid((20, 20), (1, 2), (1, 1)).halved() == Grid((20, 20), (1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, *GAPS], ids=ids)
+def test_sums_counts_and_means_pixel_by_pixel(grid):
+    rng = np.random.default_rng(0)
+    values, field = rng.normal(size=grid.shape), rng.normal(size=grid.size)
+    among = rng.random(grid.shape) < 0.5
+    total, count, few = np.zeros(grid.size), np.zeros(grid.size), np.zeros(grid.size)
+    means = np.zeros(grid.shape)
+    for place, (top, left, bottom, right) in boxes(grid).items():
+        total[top:bottom, left:right] += values[place]
+        count[top:bottom, left:right] += 1
+        few[top:bottom, left:right] += among[place]
+        means[place] = field[top:bottom, left:right].mean()
+    assert grid.number == len(boxes(grid))
+    np.testing.assert_allclose(grid.total(values), total, atol=1e-12)
+    np.testing.assert_array_equal(grid.count(), count)
+    np.testing.assert_array_equal(grid.count(among), few)
+    np.testing.assert_allclose(grid.means(field), means, atol=1e-12)
+    some = np.where(among, values, np.nan)
+    wanted = np.where(few > 0, grid.total(np.where(among, values, 0)) / np.maximum(few, 1), 0)
+    np.testing.assert_allclose(grid.spread(some, among), wanted, atol=1e-6)
+
+
+def test_the_largest_windows_and_the_first_of_equal_ones():
+    grid = Grid((4, 6), (2, 2), (2, 2))
+    assert np.argwhere(largest(grid, np.ones((4, 6)), 2)).tolist() == [[0, 0], [0, 1]]
+    field = np.zeros((4, 6))
+    field[2:, 4:], field[:2, 2] = 5, 3
+    assert np.argwhere(largest(grid, field, 2)).tolist() == [[0, 1], [1, 2]]
+
+
+def test_the_share_that_is_done():
+    grids = [Grid((2, 4), (2, 2), (2, 2)), Grid((2, 4), (1, 1), (1, 1))]
+    one, two = np.array([[1.0, np.nan]]), np.full((2, 4), np.nan)
+    chosen = np.zeros((2, 4), dtype=bool)
+    chosen[0, :3], two[0, 1] = True, 1
+    found = share_done(grids, [one, two], chosen)
+    np.testing.assert_array_equal(found, [[0.5, 1, 0, 0], [1, 1, 0, 0]])
+    assert found.dtype == np.float32
+
+
+def test_a_size_that_has_begun_counts_little():
+    grids = [Grid((2, 4), (2, 2), (2, 2)), Grid((2, 4), (1, 1), (1, 1))]
+    one, two = np.array([[1.0, 3.0]]), np.full((2, 4), np.nan)
+    np.testing.assert_array_equal(mean_of_sizes(grids, [one, two]), [[1, 1, 3, 3]] * 2)
+    two[0, 0] = 10  # 1 of 8 done
+    wanted = (np.array([[1, 1, 3, 3]] * 2) + 10 / 8) / (1 + 1 / 8)
+    np.testing.assert_allclose(mean_of_sizes(grids, [one, two]), wanted, rtol=1e-6)
+    two[:] = np.arange(8).reshape(2, 4)
+    np.testing.assert_allclose(mean_of_sizes(grids, [one, two]), (np.array([[1, 1, 3, 3]] * 2) + two) / 2)
+
+
+@pytest.mark.parametrize(
+    ("finer", "factor"), [((1, 0), 4.0), ((2, 1), 8 / 3), ((9, 7), 1.0), ((1, -1), 1.0), ((-1, -2), 1.0), ((0, 0), 1.0)]
+)
+def test_a_refined_map_keeps_its_sum(finer, factor):
+    grid = Grid((2, 4), (2, 1), (2, 1))
+    values = np.array([[4, 4, 1, 1]] * 2, dtype=np.float32)
+    falls, among = np.full((1, 4), np.nan), np.array([[True, True, False, False]])
+    falls[0, :2] = finer
+    found = refined(values, grid, falls, among, most=4)
+    np.testing.assert_array_equal(found[:, 2:], values[:, 2:])
+    assert found.sum() == pytest.approx(20)
+    np.testing.assert_allclose(found[:, 0] - found[:, 1], factor * (finer[0] - finer[1]), rtol=1e-6)
+    np.testing.assert_array_equal(values[0], [4, 4, 1, 1])

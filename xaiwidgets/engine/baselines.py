@@ -10,11 +10,15 @@ from torch.nn import functional
 from xaiwidgets.core.knobs import Choice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
 
 BASELINES = Choice(("black", "white", "gray", "mean", "blur", "border"))
+#: What can hide a window: a baseline, or the mean color around the window.
+FILLS = Choice(("gray", "mean", "black", "white", "blur", "border", "inpaint"))
 HELP = "black, white or gray pixels; the data set's mean color; the photo blurred; the mean color of the photo's border"
 #: Standard deviation of the blurred baseline, as a share of the picture's height.
 BLUR = 0.05
@@ -39,6 +43,38 @@ def baseline(model: Model, image: Tensor, name: str) -> Tensor:
     inside = torch.zeros(image.shape[-2:], dtype=torch.bool, device=image.device)
     inside[1:-1, 1:-1] = True
     return image[..., ~inside].mean(dim=-1)[..., None, None].expand_as(image).contiguous()
+
+
+def cover(model: Model, image: Tensor, fill: str) -> Callable[[tuple[int, int, int, int]], Tensor]:
+    """Return what gives the pixels ``(C, h, w)`` that hide a window (top, left, bottom, right) of an input.
+
+    ``inpaint`` is the mean color of the pixels that touch the window from outside, so that the edge of the window shows
+    least; a window without an outside gets the mean color of the picture's border.
+
+    Raises:
+        InvalidKnob: no fill has this name.
+    """
+    fill = FILLS.check("fill", fill)
+    whole = baseline(model, image, "border" if fill == "inpaint" else fill)[0]
+
+    def part(box: tuple[int, int, int, int]) -> Tensor:
+        top, left, bottom, right = box
+        inside = whole[:, top:bottom, left:right]
+        if fill != "inpaint":
+            return inside
+        ring = _ring(image[0], box)
+        return inside if not ring.shape[1] else ring.mean(dim=1)[:, None, None].expand_as(inside)
+
+    return part
+
+
+def _ring(image: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """Return the pixels ``(C, n)`` of ``image (C, H, W)`` that touch a window from outside, corners included."""
+    top, left, bottom, right = box
+    rows, columns = slice(max(top - 1, 0), bottom + 1), slice(max(left - 1, 0), right + 1)
+    outside = torch.ones(image.shape[1:], dtype=torch.bool, device=image.device)
+    outside[top:bottom, left:right] = False
+    return image[:, rows, columns][:, outside[rows, columns]]
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:

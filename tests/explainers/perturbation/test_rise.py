@@ -12,6 +12,7 @@ from torch import nn
 from xaiwidgets import Rise, Target
 from xaiwidgets.engine import masks
 from xaiwidgets.engine.baselines import baseline
+from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidKnob
 
 
@@ -89,7 +90,7 @@ def test_a_constant_score_gives_the_share_of_the_masks(wrap, picture, run, close
 class AllGrids:
     """All 512 masks of 3 × 3 cells, unshifted, enlarged to the nearest cell."""
 
-    def __init__(self, size, count, cells, keep, seed):
+    def __init__(self, size, count, cells, keep, seed, *, pairs):
         grids = torch.tensor(list(itertools.product((0.0, 1.0), repeat=9))).reshape(512, 1, 3, 3)
         self.masks = grids.repeat_interleave(size[0] // 3, 2).repeat_interleave(size[1] // 3, 3)
 
@@ -98,8 +99,8 @@ class AllGrids:
 
 
 class Shuffled(AllGrids):
-    def __init__(self, *what):
-        super().__init__(*what)
+    def __init__(self, *what, **how):
+        super().__init__(*what, **how)
         self.masks = self.masks[torch.randperm(512, generator=torch.Generator().manual_seed(0))]
 
 
@@ -150,8 +151,108 @@ def test_differences_and_hidden_units_are_signed(net, wrap, picture, run, close)
     assert hidden.unit == "activation"
 
 
+def prefixes(method, model, image, every=96):
+    """Return the maps after every so many masks, from all of them at once."""
+    kept, weights = weights_of(lambda x: model.module(x).softmax(1)[:, 1], method, image, torch.zeros_like(image))
+    sums = (weights[:, None, None, None] * kept).cumsum(dim=0)
+    counts = range(every, method.samples + 1, every)
+    return {count: (sums[count - 1] / (count * method.keep)).numpy() for count in counts}
+
+
+def change(values, before):
+    moved, contrast = values - before, values - values.mean()
+    return np.linalg.norm(moved - moved.mean()) / np.linalg.norm(contrast)
+
+
+def test_it_stops_when_the_map_hardly_changes(net, wrap, picture):
+    model = wrap(net())
+    image = picture(model)
+    maps = prefixes(Rise(samples=960), model, image)
+    changes = {count: change(maps[count], maps[count - 96]) for count in maps if count > 96}
+    ordered = sorted(changes)
+    tolerance = round(np.mean([changes[ordered[2]], changes[ordered[3]]]), 4)
+    stop = next(count for count in ordered if changes[count] < tolerance)
+    assert 192 < stop < 960
+    for batch in (1, 4, 16):
+        model = wrap(net())
+        model.remember(("batch size", False), lambda batch=batch: batch)
+        results = list(drive(Rise(samples=960, tolerance=tolerance), model, image, model.target(1)))
+        last = results[-1]
+        assert last.provenance.passes == (stop + 1, 0)
+        assert last.progress == 1
+        assert last.notes == (f"Stopped after {stop} of 960 masks: the map hardly changes.",)
+        assert last.details["change"] == pytest.approx(changes[stop], rel=1e-4)
+        np.testing.assert_allclose(last.values, maps[stop], rtol=1e-5)
+        assert all(one.progress < 1 and not one.notes for one in results[:-1])
+    assert "change" not in results[0].details
+
+
+def test_it_does_not_stop_unless_told_to(net, wrap, picture, run):
+    model = wrap(net())
+    image = picture(model)
+    maps = prefixes(Rise(samples=300), model, image)
+    found = run(Rise(samples=300), model, image, 1)
+    assert found.provenance.passes == (301, 0)
+    assert found.details["change"] == pytest.approx(change(maps[288], maps[192]), rel=1e-4)
+    assert run(Rise(samples=192, tolerance=0.5), model, image, 1).notes == (), "all masks were drawn"
+
+
+def test_what_every_pixel_has_alike_does_not_hide_a_change(wrap, picture, run):
+    """A constant score moves with the masks alone: the map is far from settled, though its mean hardly moves."""
+    model = wrap(Constant())
+    found = run(Rise(samples=960, output="logit", tolerance=0.02), model, picture(model))
+    assert found.provenance.passes == (961, 0)
+    assert found.details["change"] > 0.1
+    assert run(Rise(samples=960, output="logit", normalize="coverage"), model, picture(model)).details["change"] < 1e-5
+
+
+@pytest.mark.parametrize("style", ["functional", "reused"])
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_pairs_are_the_formula_on_paired_masks(batch, style, net, wrap, picture, close):
+    module = net(style)
+    model = wrap(module)
+    model.remember(("batch size", False), lambda: batch)
+    image = picture(model)
+    method = Rise(samples=40, cells=3, keep=0.4, antithetic=True)
+    kept = masks.RandomMasks((12, 14), 40, 3, 0.4, 0, pairs=True).draw(range(40)).double()
+    with torch.no_grad():
+        weights = module(image * kept).softmax(1)[:, 2]
+    parts = (weights[:, None, None, None] * kept).numpy()
+    found = list(method.steps(model, image, model.target(2)))[-1]
+    close(found.values, parts.sum(axis=0) / (40 * 0.4), 1e-5)
+    pairs = parts.reshape(20, 2, *parts.shape[1:]).sum(axis=1) / (2 * 0.4)
+    close(found.details["standard_error"], pairs.std(axis=0) / 20**0.5, 1e-4)
+
+
+def test_pairs_show_every_pixel_equally_often(wrap, picture, run):
+    model = wrap(Constant())
+    found = run(Rise(samples=50, output="logit", antithetic=True), model, picture(model))
+    np.testing.assert_allclose(found.values, 3, rtol=1e-6)
+    assert found.details["standard_error"].max() < 1e-6
+
+
+def test_the_error_of_a_constant_score_divided_by_coverage_is_nothing(wrap, picture, run):
+    model = wrap(Constant())
+    image = picture(model)
+    assert (
+        run(Rise(samples=50, output="logit", normalize="coverage"), model, image).details["standard_error"].max() < 1e-6
+    )
+    assert run(Rise(samples=50, output="logit"), model, image).details["standard_error"].min() > 0.05
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("samples", 9), ("cells", 1), ("keep", 1.0), ("fill", "noise"), ("output", "x"), ("seed", -1)]
+    ("name", "value"),
+    [
+        ("samples", 9),
+        ("cells", 1),
+        ("keep", 1.0),
+        ("fill", "noise"),
+        ("output", "x"),
+        ("seed", -1),
+        ("tolerance", 0.6),
+        ("tolerance", -0.01),
+        ("antithetic", 2),
+    ],
 )
 def test_bad_knobs_are_named(name, value):
     with pytest.raises(InvalidKnob, match=rf"^{name} must be"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.core.knobs import Choice, Range, knob
+from xaiwidgets.core.knobs import Choice, Flag, Range, knob
 from xaiwidgets.core.results import Attribution
 from xaiwidgets.explainers.onepass import size_of
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
+
+#: The map is compared with itself after every so many masks: about a hundred, and a multiple of all batch sizes, so
+#: that where a run stops does not depend on them.
+LOOK_EVERY = 96
 
 
 @explainer(
@@ -37,8 +41,9 @@ class Rise:
     """Mean of random masks weighted by the score under them (Petsiuk et al. 2018, eq. 6).
 
     Yields ``(1, H, W)`` in the unit of the score, at least 0 for probabilities. Grids and shifts are drawn for all
-    samples at the start, so neither the batch size nor an early stop changes a mask. ``details["standard_error"]`` is
-    the standard error of the mean, ``(1, H, W)``.
+    samples at the start, so neither the batch size nor an early stop changes a mask. ``details``: ``standard_error`` of
+    the mean, ``(1, H, W)``; ``change``, how far the last ``LOOK_EVERY`` masks moved the map, as a share of its
+    contrast: the norm of the difference over that of the map, each less its mean, which every pixel has alike.
     """
 
     samples: int = knob(600, Range(10, 16_000, log=True), label="Masks", help="More is less noisy and slower.")
@@ -62,9 +67,24 @@ class Rise:
         advanced=True,
     )
     seed: int = knob(0, Range(0, 2**31 - 1), label="Seed", help="Same seed, same masks.", advanced=True)
+    tolerance: float = knob(
+        0.0,
+        Range(0.0, 0.5, step=0.01),
+        label="Stop at change",
+        help="Stops early when the last 96 masks have moved the map by less than this share of its contrast; 0 draws "
+        "all masks.",
+        advanced=True,
+    )
+    antithetic: bool = knob(
+        False,
+        Flag(),
+        label="Mask pairs",
+        help="After each mask its counterpart, which shows what it hid: evens out how often a pixel is visible.",
+        advanced=True,
+    )
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (forward, backward) passes of one image: one a mask, and the whole picture's."""
+        """Return the (forward, backward) passes of one image: one a mask, and the whole picture's; or fewer."""
         return self.samples + 1, 0
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
@@ -72,7 +92,7 @@ class Rise:
         import torch
 
         from xaiwidgets.engine.baselines import baseline
-        from xaiwidgets.engine.masks import RandomMasks
+        from xaiwidgets.engine.masks import MaskSums, RandomMasks
         from xaiwidgets.engine.perturb import perturbed_scores
 
         size = size_of(image)
@@ -80,7 +100,7 @@ class Rise:
         signed = bool(target.layer) or target.minus is not None or target.output != "probability"
         cover = baseline(model, image, self.fill)
         shown = image - cover
-        masks = RandomMasks(size, self.samples, self.cells, self.keep, self.seed)
+        masks = RandomMasks(size, self.samples, self.cells, self.keep, self.seed, pairs=self.antithetic)
         drawn: dict[str, Tensor] = {}
 
         def hide(copies: Tensor, numbers: range) -> None:
@@ -88,24 +108,35 @@ class Rise:
             torch.addcmul(cover, shown, mask, out=copies)
 
         pixels = size[0] * size[1]
-        total, squares, seen = (torch.zeros(pixels, dtype=torch.float64) for _ in range(3))
+        sums = MaskSums(pixels, 2 if self.antithetic else 1, self.keep, coverage=self.normalize == "coverage")
         score = float(model.scores(image, target)[0])
+        looked: Tensor | None = None
+        details: dict[str, Any] = {}
         for numbers, scores in perturbed_scores(model, image, target, self.samples, hide, fresh=False):
             mask = drawn["masks"].reshape(len(numbers), pixels).cpu()
-            weights = scores.to(mask)
-            total += weights @ mask
-            squares += weights**2 @ mask**2
-            seen += mask.sum(dim=0)
-            count = numbers.stop
-            whole = self.keep * count if self.normalize == "share" else seen.clamp_min(1e-12)
-            # of the mean, sqrt((mean of squares - square of mean) / count), in the unit of the map
-            error = ((squares - total**2 / count).clamp_min_(0).sqrt_()).div_(whole)
+            sums.add(scores.to(mask), mask)
+            count, values, early = numbers.stop, sums.mean, False
+            if count % LOOK_EVERY == 0:
+                if looked is not None:
+                    details["change"] = _change(values, looked)
+                    early = details["change"] < self.tolerance and count < self.samples
+                looked = values
             yield Attribution(
-                values=(total / whole).float().reshape(1, *size).numpy(),
+                values=values.float().reshape(1, *size).numpy(),
                 unit=target.unit,
                 signed=signed,
                 size=size,
-                progress=count / self.samples,
+                progress=1.0 if early else count / self.samples,
                 score=score,
-                details={"standard_error": error.float().reshape(1, *size).numpy()},
+                notes=(f"Stopped after {count} of {self.samples} masks: the map hardly changes.",) if early else (),
+                details={"standard_error": sums.error.float().reshape(1, *size).numpy(), **details},
             )
+            if early:
+                return
+
+
+def _change(values: Tensor, before: Tensor) -> float:
+    """Return how far a map has moved, as a share of its contrast; the mean over pixels plays no part."""
+    moved, contrast = values - before, values - values.mean()
+    length = float(contrast.norm())
+    return float((moved - moved.mean()).norm()) / length if length else 0.0
