@@ -32,12 +32,28 @@ SIDE = 36
 FEW = 40
 #: Without this change the map of a constant score shows how often a pixel was visible.
 EVEN = {"rise": {"normalize": "coverage"}}
+#: Nothing of the score enters these maps: they stay as they are when it is made constant.
+CLASS_AGNOSTIC = {"eigen_cam"}
+#: Equal scores give equal weights, by definition: the map is the mean of the channels.
+EQUAL_WEIGHTS = {"score_cam"}
 
 #: Knobs that let a run end before it has spent its cost.
 MAY_STOP = {"tolerance"}
+#: Methods that end when the class has changed.
+FEWER = {"fgvis"}
 
-#: What a network of ``nets.GOOD`` does not offer, of what cards may need: a flattened head takes one size of picture.
-LACKS = {"f4": {"sizes"}}
+#: What a network of ``nets.GOOD`` does not offer, of what cards may need: a flattened head takes one size of picture,
+#: and averages no map.
+LACKS = {"f4": {"sizes", "gap_head"}}
+
+
+#: Maps of shares, of the evidence or of a photo that is hidden: they have no unit of the score.
+UNITLESS = {"agg_mean", "agg_var", "disagreement", "fgvis"}
+
+
+#: Positions of a hidden unit that a method refuses, which it must say: a class activation map is of the mean of a map,
+#: and the maps of common components and of dominant classes are about classes, whatever is asked for.
+REFUSES_UNITS = {"cam": {"(4, 5)"}, "ccam": {"mean", "(4, 5)"}, "clear": {"mean", "(4, 5)"}}
 
 
 class Mixed(nn.Module):
@@ -123,10 +139,12 @@ def test_results_rise_to_the_whole(card):
     assert progress[-1] == 1
     assert results[-1].values.any()
     spent = np.array([(0, 0), *(result.provenance.passes for result in results)])
-    assert tuple(spent[-1]) == passes(method, model, results[-1].size)
+    most = passes(method, model, results[-1].size)
+    assert tuple(spent[-1]) == most or (card.id in FEWER and 2 <= spent[-1][0] < most[0])
     each = np.diff(spent, axis=0)
     assert each[0].max() <= 4 + 2, "the first step may also score the picture and its baseline"
-    assert len(each) == 1 or each[1:].max() <= 4
+    later = 4 + 2 * (card.family == "aggregate")  # each member has a first step
+    assert len(each) == 1 or each[1:].max() <= later
 
 
 @every_card
@@ -164,7 +182,7 @@ def test_every_knob_over_its_domain(card, name, value):
     check(result, model)
     assert result.progress == 1
     spent, cost = result.provenance.passes, passes(method, model, result.size)
-    assert spent <= cost if name in MAY_STOP else spent == cost
+    assert spent <= cost if name in MAY_STOP or {card.id, value} & FEWER else spent == cost
 
 
 @every_card
@@ -284,10 +302,14 @@ def test_works_however_the_network_is_written(card, make):
 @pytest.mark.parametrize("position", ["mean", (4, 5)], ids=str)
 def test_a_hidden_unit_can_be_explained(card, position):
     model = model_of(nets.f2())
+    if str(position) in REFUSES_UNITS.get(card.id, ()):
+        with pytest.raises(NotApplicable, match=f"^{card.id} needs.*3 channel 2.*These would work: "):
+            last(small(card), model, target=Target.hidden("3", 2, position))
+        return
     result = last(small(card), model, target=Target.hidden("3", 2, position))
     check(result, model)
     assert result.values.any()
-    assert "activation" in result.unit
+    assert "activation" in result.unit or card.id in UNITLESS
 
 
 @every_card
@@ -306,7 +328,7 @@ def test_a_cancel_ends_the_work_within_one_step(card):
     model = model_of(mixed())
     passes = []
     model.logits(picture(model))
-    for name in ("scores", "gradient", "propagate"):
+    for name in ("scores", "tail", "gradient", "propagate", "pooled"):
         plain = getattr(model, name)
         setattr(model, name, lambda *a, plain=plain, **k: passes.append(1) or plain(*a, **k))
     running = steps(small(card), model)
@@ -327,6 +349,10 @@ def test_a_constant_score_gives_an_empty_map(card):
     check(result, model_of(module))
     if card.id in EVEN:
         np.testing.assert_allclose(result.values, result.score, rtol=1e-6)
+    elif card.id in EQUAL_WEIGHTS:
+        assert np.ptp(result.details["weights"][np.isfinite(result.details["weights"])]) < 1e-6
+    elif card.id in CLASS_AGNOSTIC:
+        np.testing.assert_array_equal(result.values, last(small(card), model_of(mixed())).values)
     else:
         assert not result.values.any()
 

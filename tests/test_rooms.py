@@ -31,7 +31,7 @@ ROOMS = (
 )
 METHOD_ROOMS = ("explainers", "hidden", "synthesis", "learned")
 #: file, imported room: a result knows how to draw itself, and asks for it when it is drawn.
-EXCEPTIONS = {("core/results.py", "render")}
+EXCEPTIONS = {("core/results.py", "render"), ("engine/comparison.py", "render")}
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "timm", "skimage", "sklearn", "matplotlib")
 LIGHT = ("core.cards", "render", "studio", "widgets", "apps")

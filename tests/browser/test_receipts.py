@@ -111,3 +111,18 @@ def test_a_hidden_unit_is_explained_and_the_code_says_it(page):
     assert page.evaluate(SCROLLED) <= 0
     choose(page, "Class")
     page.wait_for_function("document.querySelector('.xai-status').innerText.includes('for espresso')")
+
+
+def test_classes_are_told_apart_by_color_in_words_and_under_the_pointer(page, assert_quiet):
+    take(page, "CLEAR")
+    settle(page)
+    legend = page.locator(".xai-legend").first
+    assert "espresso: " in legend.inner_text()
+    assert legend.locator(".xai-swatch").count() >= 2
+    box = canvas_box(page)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.4)
+    page.wait_for_function("document.querySelector('.xai-point').innerText.includes('espresso')")
+    assert page.evaluate(SCROLLED) <= 0
+    take(page, "Saliency")
+    page.wait_for_selector(".xai-legend", state="detached")
+    assert_quiet(page)

@@ -53,7 +53,8 @@ def test_a_card_is_complete(made):
     for name in ("title", "idea", "cite", "how", "formula", "caution"):
         assert getattr(made, name).strip() == getattr(made, name) != "", name
     assert re.search(r"\b(19|20)\d\d\b", made.cite), "authors and year"
-    assert re.fullmatch(r"arXiv:\d{4}\.\d{4,5}|(doi:)?10\.\d{4,}/\S+", made.paper)
+    # a title in quotes is a paper without either
+    assert re.fullmatch(r"arXiv:\d{4}\.\d{4,5}|(doi:)?10\.\d{4,}/\S+|\"[^\"]+\"", made.paper)
     assert re.fullmatch(r"\d(\.\d+)*", made.section)
     assert set(made.needs) <= set(NEEDS), "a need that no model is asked for"
 

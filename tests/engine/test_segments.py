@@ -8,7 +8,17 @@ import pytest
 import torch
 
 import xaiwidgets as xw
-from xaiwidgets.engine.segments import SEGMENTERS, grid_shape, hide, merged, segments, spread
+from xaiwidgets.engine.segments import (
+    COUNTED,
+    SEGMENTERS,
+    grid_shape,
+    hide,
+    merged,
+    number_of,
+    parted,
+    segments,
+    spread,
+)
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.model.samples import samples
 
@@ -83,6 +93,28 @@ def test_what_is_hidden_shows_its_fill_and_the_rest_the_picture(fill):
 def test_values_are_spread_over_their_segments():
     labels = np.array([[0, 1], [1, 2]])
     np.testing.assert_array_equal(spread([1.0, 2.0, 3.0], labels), [[[1, 2], [2, 3]]])
+
+
+@pytest.mark.parametrize("how", COUNTED.options)
+@pytest.mark.parametrize("count", [2, 5, 12, 50, 200])
+@pytest.mark.parametrize("photo", ["coffee", "flat", "noise", "tiny"])
+def test_how_many_segments_there_are_is_known_beforehand(how, count, photo, coffee):
+    pixels = {
+        "coffee": coffee,
+        "flat": np.full((30, 40, 3), 0.5),
+        "noise": np.random.default_rng(0).random((30, 40, 3)),
+        "tiny": np.random.default_rng(0).random((3, 4, 3)),
+    }[photo]
+    labels = segments(pixels, how, count)
+    assert labels.max() + 1 == number_of(how, count, pixels.shape[:2]) <= count
+    assert how == "grid" or labels.max() + 1 == min(count, labels.size)
+
+
+def test_the_largest_segment_is_cut_across_its_longer_side():
+    labels = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(parted(labels, 3), [[0, 0, 2, 2], [0, 0, 2, 2], [1, 1, 1, 1]])
+    assert parted(labels, 2).tolist() == labels.tolist()
+    assert sorted(parted(labels, 12).ravel()) == list(range(12))
 
 
 def test_unknown_names_are_refused(coffee):

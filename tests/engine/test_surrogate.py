@@ -11,16 +11,17 @@ from lime.lime_base import LimeBase
 from sklearn.linear_model import Ridge
 
 from xaiwidgets.engine.surrogate import (
+    GROUPS,
+    Game,
     Sums,
     by_size,
     choose,
     closeness,
     coalitions,
-    eliminated,
-    kernel_shap,
     ridge,
     shapley,
     shapley_weight,
+    strongest,
 )
 
 
@@ -64,9 +65,9 @@ def test_equals_limes_own_fit(data, count, how):
     theirs = np.zeros(9)
     for which, value in pairs:
         theirs[which] = value
-    np.testing.assert_allclose(fit.coefficients, theirs, rtol=1e-9, atol=1e-12)
-    assert fit.intercept == pytest.approx(intercept, rel=1e-9)
-    assert fit.fidelity == pytest.approx(score, rel=1e-8)
+    np.testing.assert_allclose(fit.coefficients, theirs, rtol=1e-10, atol=1e-12)
+    assert fit.intercept == pytest.approx(intercept, rel=1e-10)
+    assert fit.fidelity == pytest.approx(score, rel=1e-10)
 
 
 def test_recovers_a_linear_model_and_equal_results_give_nothing(data):
@@ -152,27 +153,88 @@ def game(players, seed=0):
     return np.random.default_rng(seed).normal(size=2**players)
 
 
-def fitted(values, players, samples):
-    chosen = coalitions(players, samples, 0)
-    masks = (chosen.members * (1 << np.arange(players))).sum(axis=1)
-    whole, empty = values[-1], values[0]
-    sums = Sums(players - 1)
-    for numbers in np.array_split(np.arange(len(masks)), 4):
-        sums.add(*eliminated(chosen.members[numbers], values[masks[numbers]], whole, empty), chosen.weights[numbers])
-    return kernel_shap(sums, whole, empty)
+def by_mask(members):
+    return (members * (1 << np.arange(members.shape[1]))).sum(axis=1)
+
+
+def fitted(values, players, samples, seed=0, parts=4):
+    """Return the last fit and all sums on the way, the scores looked up by bit mask."""
+    chosen = coalitions(players, samples, seed)
+    made, totals = Game(chosen, values[-1], values[0]), []
+    for scores in np.array_split(values[by_mask(chosen.members)], parts):
+        made.add(scores)
+        totals.append(made.values()[0].sum())
+    return (*made.values(), totals)
 
 
 @pytest.mark.parametrize("players", [2, 3, 8])
-def test_with_all_coalitions_the_fit_is_exact(players):
+def test_with_all_coalitions_the_fit_is_exact_and_says_so(players):
     values = game(players)
-    np.testing.assert_allclose(fitted(values, players, 10**6).coefficients, shapley(values), atol=1e-10)
+    found, errors, _ = fitted(values, players, 10**6)
+    np.testing.assert_allclose(found, shapley(values), atol=1e-10)
+    np.testing.assert_array_equal(errors, np.zeros(players))
+
+
+def test_the_constraint_is_that_of_infinite_weights():
+    """Slow reference: the whole and the empty coalition as samples of huge weight, in one least-squares fit."""
+    values = game(7)
+    chosen = coalitions(7, 60, 0)
+    rows = np.concatenate([chosen.members, np.ones((1, 7)), np.zeros((1, 7))])
+    rows = np.column_stack([np.ones(len(rows)), rows])
+    weights = np.sqrt([*chosen.weights, 1e9, 1e9])
+    y = np.array([*values[by_mask(chosen.members)], values[-1], values[0]])
+    wanted = np.linalg.lstsq(rows * weights[:, None], y * weights, rcond=None)[0][1:]
+    np.testing.assert_allclose(fitted(values, 7, 60)[0], wanted, rtol=1e-6)
 
 
 def test_any_sample_sums_to_the_whole_and_a_sum_of_players_is_exact_soon():
     values = game(10)
     for samples in (10, 40, 300):
-        assert fitted(values, 10, samples).coefficients.sum() == pytest.approx(values[-1] - values[0])
+        found, _, totals = fitted(values, 10, samples, parts=7)
+        np.testing.assert_allclose([*totals, found.sum()], values[-1] - values[0], rtol=1e-12)
     worth = np.arange(10) - 4.0
     masks = np.arange(2**10)
     linear = ((masks[:, None] >> np.arange(10)) & 1) @ worth + 7
-    np.testing.assert_allclose(fitted(linear, 10, 40).coefficients, worth, atol=1e-10)
+    np.testing.assert_allclose(fitted(linear, 10, 40)[0], worth, atol=1e-10)
+
+
+def test_what_no_coalition_tells_yet_is_an_equal_share():
+    made = Game(coalitions(6, 30, 0), 5.0, 2.0)
+    made.add(np.empty(0))
+    values, errors = made.values()
+    np.testing.assert_allclose(values, np.full(6, 0.5))
+    assert errors is None
+    assert (coalitions(6, 30, 0).members[:1] == np.eye(6, dtype=bool)[:1]).all(), "the first player alone comes first"
+    made.add(np.array([4.0]))
+    values, _ = made.values()
+    assert values[0] > 0.5
+    np.testing.assert_allclose(values[1:], values[1])
+
+
+@pytest.mark.parametrize(("players", "samples"), [(9, 60), (9, 200), (12, 300), (12, 3000)])
+def test_errors_tell_how_far_values_are_from_the_exact_ones(players, samples):
+    """Over many seeds; a smooth game, as a network is, not one of noise."""
+    chance = np.random.default_rng(0)
+    shown = (np.arange(2**players)[:, None] >> np.arange(players)) & 1
+    hidden = shown @ chance.normal(size=(players, 12)) / players**0.5 + 0.3 * chance.normal(size=12)
+    values = np.maximum(hidden, 0) @ chance.normal(size=12)
+    exact = shapley(values)
+    found, said, _ = zip(*(fitted(values, players, samples, seed, 1) for seed in range(60)), strict=True)
+    off = np.sqrt(((np.array(found) - exact) ** 2).mean(axis=0)).mean()
+    assert np.sqrt((np.array(said) ** 2).mean(axis=0)).mean() == pytest.approx(off, rel=0.2)
+
+
+def test_errors_wait_for_half_of_the_draws():
+    chosen = coalitions(20, 200, 0)
+    values = np.random.default_rng(0).normal(size=200)
+    made, done = Game(chosen, 1.0, 0.0), chosen.drawn.sum(axis=1).cumsum() / chosen.drawn.sum()
+    for number, score in enumerate(values):
+        made.add(np.array([score]))
+        assert (made.values()[1] is None) == (done[number] < 0.5)
+    assert chosen.drawn.shape == (200, GROUPS)
+    assert (chosen.drawn.sum(axis=0) > 0).all()
+
+
+def test_the_strongest_are_positive():
+    np.testing.assert_array_equal(strongest(np.array([1.0, -5, 3, 3, 0]), 2), [False, False, True, True, False])
+    np.testing.assert_array_equal(strongest(np.array([1.0, -5, 0]), 3), [True, False, False])

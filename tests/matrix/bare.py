@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -140,23 +141,25 @@ class Bare(xw.Model):
         self.captures = None
         self.plain = copy.deepcopy(model.module).eval()
 
-    def run(self, image, layers):
-        """Return outputs and layers' outputs of one picture, in one graph."""
+    def run(self, image, layers, altered=None):
+        """Return outputs and layers' outputs of one picture, in one graph; outputs may take the place of a layer's."""
         found, handles, calls = {}, [], {}
 
         def watch(name, module):
             def hook(_module, _inputs, output):
                 calls[name] = calls.get(name, 0) + 1
                 call = name if calls[name] == 1 else f"{name}#{calls[name]}"
+                if call in (altered or {}):
+                    output = altered[call]
                 if call in layers:
                     found[call] = output if output.requires_grad else output.detach().requires_grad_()
                     return found[call].clone()
-                return None
+                return output.clone() if call in (altered or {}) else None
 
             handles.append(module.register_forward_hook(hook))
 
         modules = dict(self.plain.named_modules())
-        for name in {layer.partition("#")[0] for layer in layers}:
+        for name in {layer.partition("#")[0] for layer in (*layers, *(altered or {}))}:
             watch(name, modules[name])
         try:
             return self.plain(image.clone()), found
@@ -182,6 +185,22 @@ class Bare(xw.Model):
         with torch.no_grad():
             found = [self.run(image[None], set(layers))[1] for image in images]
         return {name: torch.cat([records[name] for records in found]) for name in layers}
+
+    def tail(self, image, target, layer):
+        name = self.layer(layer).name
+        layers = {name, target.layer} if target.layer else {name}
+        spend(forward=1)
+        with torch.no_grad():
+            outputs, records = self.run(image, layers)
+
+        def scores(every):
+            spend(forward=len(every))
+            with torch.no_grad():
+                found = [self.run(image, layers, {name: one[None]}) for one in every]
+            return torch.cat([target.score(outputs, records) for outputs, records in found])
+
+        activation, score = records[name].detach(), target.score(outputs, records)
+        return SimpleNamespace(activation=activation, score=score, scores=scores, whole=False)
 
     def gradient(self, images, target, *, layers=(), wrt_input=True, recipe=None):
         layers = tuple(dict.fromkeys(layers))

@@ -10,6 +10,7 @@ from bare import Bare, OtherReLUs, OwnWeights, softplus
 
 from xaiwidgets.core.cards import cards
 from xaiwidgets.core.knobs import Range
+from xaiwidgets.engine.alike import alike
 from xaiwidgets.engine.bank import Direction, PatternBank, digest
 from xaiwidgets.engine.patterns import use_patterns
 from xaiwidgets.engine.run import drive, last
@@ -197,6 +198,71 @@ def patterned(card, case):
     return judged(distance(result.values, signal[0].numpy()))
 
 
+def together(card, case):
+    """Of saliency and gradient × input it equals NumPy on the plain gradient of the user's own module."""
+    method = card.make(members="saliency,gradient_x_input")
+    gradient = case.gradient()
+    maps = [alike(np.abs(gradient).max(0), "mass"), alike((gradient * case.image[0].numpy()).sum(0), "mass")]
+    return judged(distance(case.run(method).values[0], method.combine(maps)))
+
+
+def rectified(x, high, leak=0.0):
+    """Return what a ReLU, clipped or leaky, gives."""
+    if leak:
+        return torch.nn.functional.leaky_relu(x, leak)
+    return torch.relu(x) if high == float("inf") else torch.nn.functional.hardtanh(x, 0.0, high)
+
+
+def feedback_cnn(card, case):
+    """Two rounds of it equal gates that are set by hand at every ReLU of the user's own module."""
+    found, gates = case.run(card.make(rounds=2)), []
+    for _ in range(2):
+        seen = []
+
+        def gated(x, high, leak=0.0, seen=seen, gates=gates):
+            a = rectified(x, high, leak)
+            if leak:
+                return a
+            a = a * gates[len(seen)] if gates else a * 1
+            seen.append(a)
+            return a
+
+        leaf = case.image.clone().requires_grad_()
+        with OtherReLUs(gated):
+            score = case.target.score(case.bare.plain(leaf.clone()))
+        wanted, *signals = torch.autograd.grad(score.sum(), [leaf, *seen], allow_unused=True)
+        gates = [torch.ones(()) if g is None else (g > 0).to(leaf) for g in signals]
+    return judged(distance(found.values, wanted[0].numpy()))
+
+
+def fgvis(card, case):
+    """Two steps of it equal a loop whose filter is put by hand at every ReLU of the user's own module."""
+    found = case.run(card.make(iterations=2, stop=False))
+    bounds, mask = [], torch.ones_like(case.image)
+    for step in range(3):
+        seen = []
+
+        def filtered(x, high, leak=0.0, seen=seen, bounds=bounds):
+            a = rectified(x, high, leak)
+            if leak:
+                return a
+            seen.append(a.detach())
+            if bounds:
+                inside = (a.detach() <= bounds[len(seen) - 1]).to(a)
+                a.register_hook(lambda g: g * inside)
+            return a * 1
+
+        shown = (mask * case.image).requires_grad_()
+        with OtherReLUs(filtered):
+            score = case.target.score(case.bare.plain(shown.clone()).log_softmax(1))
+        if step == 0:
+            bounds = seen
+            continue
+        direction = 1e-9 - torch.autograd.grad(score.sum(), shown)[0] * case.image
+        mask = (mask + 0.1 * direction / direction.abs().max()).clamp(0, 1)
+    return judged(distance(found.values, 1 - mask[0].numpy()))
+
+
 def xrai(card, case):
     """Equals the same method on bare passes of the user's own module, or at least its attribution does."""
     found = same_as_bare(card, case)
@@ -211,7 +277,36 @@ def xrai(card, case):
     return Verdict("caveat", found.error, "the attribution is equal; regions of nearly equal gain change places")
 
 
+def pooled(card, case):
+    """The mean of its values, with the biases, is the score of the user's own module."""
+    found = case.run(short(card))
+    head, logits = case.model.gap_head(), case.bare.logits(case.image)[0]
+    if card.id == "ccam":  # a sum of class maps, weighted as its table says
+        chosen, _, weights = zip(*found.details["components"], strict=True)
+        wanted = sum(w * float(logits[c] - head.bias[c]) for c, w in zip(chosen, weights, strict=True))
+        scale = sum(w * float(logits[c].abs()) for c, w in zip(chosen, weights, strict=True))
+    else:
+        wanted = float(case.target.score(logits[None])[0]) - found.details["bias"]
+        scale = max(abs(wanted), float(logits.abs().max()))
+    return judged(abs(float(found.values.mean(dtype=np.float64)) - wanted) / scale)
+
+
+def clear(card, case):
+    """Its values are the largest of the enlarged class activation maps, which are checked on their own."""
+    by_id = {made.id: made for made in cards("explainer")}
+    found = case.run(card.make())
+    every = []
+    for index, *_ in found.details["classes"]:
+        other = Case.__new__(Case)
+        other.__dict__.update(case.__dict__, target=case.model.target(index))
+        every.append(other.run(by_id["cam"].make()).heatmap())
+    return judged(distance(found.values[0], np.max(every, axis=0)))
+
+
 CHECKS = {
+    "cam": pooled,
+    "ccam": pooled,
+    "clear": clear,
     "xrai": xrai,
     "patternnet": patterned,
     "pattern_attribution": patterned,
@@ -220,6 +315,11 @@ CHECKS = {
     "noisegrad": without_noise,
     "fusiongrad": without_noise,
     "fullgrad": fullgrad,
+    "agg_mean": together,
+    "agg_var": together,
+    "disagreement": together,
+    "feedback_cnn": feedback_cnn,
+    "fgvis": fgvis,
     "lrp": lrp,
     "deep_taylor": conserved,
     "clrp": balanced,

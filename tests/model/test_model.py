@@ -373,8 +373,9 @@ def model():
 
 def test_what_it_says_of_itself(model):
     assert repr(model) == "Model('tiny', input 3×16×16, 5 classes, 9 layers)"
-    assert model.offers == {"gradient", "relu", "rectifier", "spatial", "sizes"}
-    assert Model(nets.f1(), size=16).offers == {"gradient", "relu", "rectifier", "spatial", "max_pool", "sizes"}
+    assert model.offers == {"gradient", "relu", "rectifier", "spatial", "sizes", "gap_head"}
+    every = {"gradient", "relu", "rectifier", "spatial", "max_pool", "sizes", "gap_head"}
+    assert Model(nets.f1(), size=16).offers == every
     assert Model(nets.f4(), size=16).offers == {"gradient", "relu", "rectifier", "spatial", "max_pool"}
     assert Model(nets.no_convolution(), size=16).offers == {"gradient", "relu", "rectifier"}
     assert Model(nets.f1(), size=16).name == "Sequential"
@@ -487,11 +488,12 @@ def test_what_is_remembered_is_forgotten_with_the_weights():
     assert made == [1, 2]
 
 
-def test_the_trial_with_a_larger_picture_leaves_the_network_alone():
+def test_trials_of_what_it_offers_leave_the_network_alone():
     module = nets.stateful()
     model = Model(module, size=nets.SIZE)
     before = model._plain.count.clone(), model._network.calls, model._network.kept["maps"][0].shape
     assert "sizes" in model.offers
+    assert model.gap_head() is None
     assert torch.equal(model._plain.count, before[0])
     assert (model._network.calls, model._network.kept["maps"][0].shape) == before[1:]
     assert module.calls == 0

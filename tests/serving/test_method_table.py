@@ -40,6 +40,7 @@ def test_insert_keeps_what_stands_around():
         ("arXiv:1610.02391", "https://arxiv.org/abs/1610.02391"),
         ("doi:10.1000/182", "https://doi.org/10.1000/182"),
         ("10.1000/182", "https://doi.org/10.1000/182"),
+        ('"On maps"', "https://scholar.google.com/scholar?q=%22On%20maps%22"),
     ],
 )
 def test_papers_link_to_where_they_are(paper, url):

@@ -462,6 +462,17 @@ def test_a_probe_is_the_probability_with_the_region_hidden(make_studio, record, 
     assert probe.target == studio.frame.target
 
 
+def test_a_probe_hides_what_the_map_hides(make_studio, record, digits):
+    studio = make_studio(Lens(method="occlusion", target=(4,)).with_knobs(fill="inpaint", output="probability"))
+    studio.start()
+    heard = record(studio)
+    windows = studio.frame.result.details["windows"]
+    side, stride = studio.lens.knob("window_height"), studio.lens.knob("stride_height")
+    studio.probe((stride, 0, min(stride + side, 48), min(side, 48)), "inpaint")
+    (probe,) = told(heard, "probe")
+    assert probe.whole - probe.score == pytest.approx(windows[1, 0], abs=1e-6)
+
+
 def test_a_probe_does_not_change_the_photo_and_costs_one_pass(make_studio, record, spent):
     studio = make_studio(Lens(target=(4,)))
     studio.start()

@@ -79,6 +79,8 @@ def test_an_uploaded_picture_must_be_supplied(tmp_path, monkeypatch):
 
 def test_the_networks_that_can_be_loaded_by_name():
     assert "xw.load_model('timm:resnet18')" in code_for(Lens(), "timm:resnet18", "3")
+    code = code_for(Lens(), "digits_vgg with a pooling head", "3")
+    assert "model = xw.load_model('digits_vgg')\nmodel = xw.with_pooling_head(model)\n" in code
     code = code_for(Lens(), "torchvision:vgg11 (random weights)", "3")
     assert "xw.load_model('torchvision:vgg11', weights='none')" in code
     assert "xw.Model(network)  # your own network, 'Sequential'" in code_for(Lens(), "Sequential", "3")

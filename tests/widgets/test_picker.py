@@ -41,7 +41,7 @@ def test_the_chosen_one_is_marked_and_explained(picker, made):
     text = picker._about.value
     assert "Cost: &lt;7&gt; passes" in text
     assert made.section in text
-    assert made.paper in text
+    assert escape(made.paper) in text
     for part in (made.idea, made.how, made.caution, made.formula):
         assert escape(part) in text
 
@@ -54,6 +54,26 @@ def test_what_does_not_apply_is_disabled_with_the_reason(picker):
     picker.limit({"grad_cam": ""})
     assert not picker._chips["grad_cam"].disabled
     assert "Selvaraju" in picker._chips["grad_cam"].tooltip
+
+
+def test_what_makes_a_method_applicable_is_offered_below_its_reason(picker):
+    accepted = []
+    family = picker._families["cam"]
+    few = len(family.children)
+    picker.show("grad_cam", "")
+    picker.offer("cam", "Train it", "in seconds", lambda: accepted.append(1))
+    button = family.children[-1]
+    assert (button.description, button.tooltip, len(family.children)) == ("Train it", "in seconds", few + 1)
+    button.click()
+    assert accepted == [1]
+    picker.search.value = "integrated"
+    assert button.layout.display == "none"
+    picker.search.value = ""
+    assert button.layout.display is None
+    picker.offer("cam", "Train it", "in seconds", lambda: accepted.append(2))
+    assert len(family.children) == few + 1
+    picker.offer("cam", "", "", None)
+    assert len(family.children) == few
 
 
 # -- families and the search ------------------------------------------------------------------------------------------

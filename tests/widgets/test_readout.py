@@ -70,6 +70,21 @@ def test_an_early_result_tells_how_sure_it_is():
     assert "<span class='xai-warn'>The map holds 4.2 % of the difference too much.</span>" in readout.twin.value
 
 
+def test_dominant_classes_are_told_in_a_legend_and_under_the_pointer():
+    readout = Readout()
+    dominant = np.array([[3, 3, 3, 5]] * 3)
+    details = {"dominant": dominant, "classes": ((3, "cat", 0.75), (5, "d<o>g", 0.25))}
+    readout.show(frame_of(details=details, notes=("All classes.",)), Look())
+    text = readout.twin.value
+    assert text.index("cat: 75 %") < text.index("d&lt;o&gt;g: 25 %") < text.index("All classes.")
+    assert text.count("xai-swatch") == 2
+    readout.point(0.9, 0.9)
+    assert "d&lt;o&gt;g" in readout.cursor.value
+    assert "2.00" in readout.cursor.value
+    readout.show(frame_of(), Look())
+    assert "xai-swatch" not in readout.twin.value
+
+
 def test_names_are_escaped_everywhere():
     readout = Readout()
     readout.show(frame_of(target=EVIL, layer=EVIL, unit=EVIL, notes=(EVIL,)), Look())

@@ -208,7 +208,7 @@ class Explorer(w.VBox):
         studio = self.studio
         studio.on("lens", self._on_lens)
         studio.on("model", self._on_model)
-        studio.on("offers", lambda _: self.picker.limit(studio.reasons()))
+        studio.on("offers", lambda _: self._limit())
         studio.on("photo", self._on_photo)
         studio.on("predictions", lambda _: self._show_predictions())
         studio.on("frame", self._on_frame)
@@ -384,11 +384,19 @@ class Explorer(w.VBox):
         shape = "×".join(map(str, model.input_shape))
         notes = " ".join(model.notes)
         self.model_name.value = (
-            f"<span class='xai-muted'>{escape(model.name)} · {shape} · {model.classes} classes {escape(notes)}</span>"
+            f"<span class='xai-muted xai-model' title='{escape(notes)}'>{escape(model.name)} · {shape} · "
+            f"{model.classes} classes {escape(notes)}</span>"
         )
         self.strip.enable("layer" in {k.name for k in card(self.studio.lens.method).knobs})
         if self.occluder.on:
             self._hide(self.occluder.window.box)
+
+    def _limit(self) -> None:
+        """Say which methods do not apply, and offer what would make them."""
+        self.picker.limit(self.studio.reasons())
+        tip = "On a copy of this network, on the bundled digits; takes seconds. The copy is then explained by CAM"
+        convert = self.studio.convert if self.studio.convertible() else None
+        self.picker.offer("cam", "Train such a head", tip, convert)
 
     def _on_photo(self, photo: Any) -> None:
         self.readout.clear()

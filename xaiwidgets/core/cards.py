@@ -46,7 +46,7 @@ class Card:
         family: key of ``FAMILIES``.
         kind: ``explainer`` (yields ``Attribution``) or ``synthesizer`` (yields ``Synthesis``).
         idea: the method in one line.
-        cite: authors and year. ``paper``: arXiv id or DOI. ``section``: of the review.
+        cite: authors and year. ``paper``: arXiv id, DOI, or a title in quotes. ``section``: of the review.
         needs: what the model must offer: ``gradient``, ``relu``, ``spatial``, …
         signed: whether negative values mean evidence against.
         caution: when not to trust it, in one or two sentences.

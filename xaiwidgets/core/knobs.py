@@ -145,6 +145,31 @@ class MethodName(Domain):
 
 
 @dataclass(frozen=True, slots=True)
+class MethodNames(Domain):
+    """Ids of several other explainers, separated by commas, for methods that bring some together.
+
+    At least ``least`` different ones and at most ``most``; left out are those in ``exclude``.
+    """
+
+    least: int = 2
+    most: int = 12
+    exclude: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the ids in the order given, each once; that they are registered is checked where the registry is."""
+        expected = f"{name} must be {self.least} to {self.most} ids of other methods, such as 'saliency,grad_cam'"
+        if not isinstance(value, str) or len(value) > 2000:
+            raise InvalidKnob(f"{expected}; got {_brief(value)}.")
+        ids = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+        wrong = [one for one in ids if not one.isidentifier() or one in self.exclude]
+        if wrong:
+            raise InvalidKnob(f"{expected} (see xaiwidgets.methods()); {_brief(wrong[0])} cannot be one of them.")
+        if not self.least <= len(ids) <= self.most:
+            raise InvalidKnob(f"{expected}; got {len(ids)}.")
+        return ",".join(ids)
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceName(Domain):
     """The name of a set of reference pictures, built in or registered from Python."""
 

@@ -80,7 +80,8 @@ class Attribution:
             to; ``accounted``, what adds up to it where that is not the values (they show it rescaled);
             ``standard_error``; ``coverage``, rows of (layer, kind, rule, count); ``receipt``, where relevance went
             (start, input, bias, epsilon, dropped); ``receipt_layers``, the same by layer (layer, kind, rule, in, out,
-            bias, epsilon, dropped).
+            bias, epsilon, dropped); ``dominant``, the index of the class on top at each place ``(h, w)``, with
+            ``classes``, rows of (index, label, share of the pixels) in the order of their colors.
         provenance: filled in by the engine.
     """
 

@@ -157,9 +157,9 @@ def _finished(model: Model, parts: dict[str, Pass | None]) -> Pace | None:
 
 
 def _made(parts: dict[str, Pass | None]) -> Pace:
-    plain = [part for name, part in parts.items() if name not in RULED and part is not None]
+    plain = {name: part for name, part in parts.items() if name not in RULED and part is not None}
     ruled = tuple((name, part) for name, part in parts.items() if name in RULED and part is not None)
-    return Pace(*plain, ruled)
+    return Pace(plain["forward"], plain["forwards"], plain["gradient"], plain["gradients"], plain["exact"], ruled=ruled)
 
 
 def _trial(model: Model, name: str) -> tuple[int, Callable[[int], None]] | None:
@@ -222,6 +222,10 @@ def predict(model: Model, method: Any, found: Pace) -> Cost:
     """Return what a method will take, given the network's passes."""
     size = model.input_shape[1:]
     forward, backward = passes(method, model, size)
+    if hasattr(method, "chosen"):  # several methods, one after another
+        each = [predict(model, one, found) for one in method.chosen(model)]
+        seconds, memory = sum(one.seconds for one in each), max((one.memory for one in each), default=0)
+        return Cost(forward, backward, seconds * found.observed.get(type(method).card.id, 1.0), memory)
     base = _innermost(method)
     rules = found.of_family(type(base).card.family)
     if backward == 0:

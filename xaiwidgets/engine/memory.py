@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-class Live(TorchDispatchMode):
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors that operations of this thread have made and that are still held.
 
     Attributes:
@@ -22,7 +22,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._held: set[int] = set()
 
@@ -58,7 +58,7 @@ def peak_of(run: Callable[[], Any]) -> int:
     """Return the bytes that a call holds at its peak, beyond what was there before."""
     with Live() as live:
         run()
-    return live.peak
+    return int(live.peak)
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:
@@ -71,6 +71,6 @@ def _tensors(values: Any) -> list[torch.Tensor]:
 
 def _key(tensor: torch.Tensor) -> int | None:
     try:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # a layout without a storage of its own
         return None

@@ -41,30 +41,70 @@ def perturbed_scores(
         batch: images a pass; measured when not given.
         fresh: fill the buffer with copies of the image first; off for an ``alter`` that writes every value itself.
     """
+    base = image.contiguous(memory_format=torch.channels_last)
+    yield from altered_scores(model, base, lambda part: model.scores(part, target), count, alter, batch, fresh=fresh)
+
+
+def altered_scores(
+    model: Model,
+    base: Tensor,
+    score: Callable[[Tensor], Tensor],
+    count: int,
+    alter: Callable[[Tensor, range], None],
+    batch: int | None = None,
+    *,
+    fresh: bool = True,
+) -> Iterator[tuple[range, Tensor]]:
+    """Yield (numbers, scores) of altered copies of anything, such as a layer's output; see ``perturbed_scores``.
+
+    Args:
+        model: under study.
+        base: what is altered, ``(1, C, H, W)``.
+        score: gives the scores ``(n,)`` of ``n`` copies.
+        count: how many copies.
+        alter: see ``perturbed_scores``.
+        batch: copies at once; measured when not given.
+        fresh: see ``perturbed_scores``.
+    """
     largest = model.inspection.largest_batch or count
     size = max(1, min(batch or batch_size(model), count, largest))
-    buffer = _buffer(image, size)
+    buffer: Tensor | None = None
     start = 0
     while start < count:
         numbers = range(start, min(start + size, count))
-        part = buffer[: len(numbers)]
-        try:
-            with torch.no_grad():
-                if fresh:
-                    part.copy_(image.expand_as(part))
-                alter(part, numbers)
-                scores = model.scores(part, target)
-        except (MemoryError, RuntimeError) as error:
-            if size == 1 or not is_out_of_memory(error):
-                raise
-            size //= 2
-            buffer = _buffer(image, size)
+        if buffer is None:
+            buffer = _buffer(base, size)
+        scores = _scored(base, buffer[: len(numbers)], numbers, alter, score, fresh=fresh)
+        if scores is None:
+            size, buffer = len(numbers) // 2, None
             continue
         yield numbers, scores
         start = numbers.stop
 
 
-def _buffer(image: Tensor, size: int) -> Tensor:
-    return torch.empty(
-        (size, *image.shape[1:]), dtype=image.dtype, device=image.device, memory_format=torch.channels_last
-    )
+def _scored(
+    base: Tensor,
+    part: Tensor,
+    numbers: range,
+    alter: Callable[[Tensor, range], None],
+    score: Callable[[Tensor], Tensor],
+    *,
+    fresh: bool,
+) -> Tensor | None:
+    """Return the scores of one batch, or ``None`` if it was too large; by then, all that it took has been let go."""
+    try:
+        with torch.no_grad():
+            if fresh:
+                part.copy_(base.expand_as(part))
+            alter(part, numbers)
+            return score(part)
+    except (MemoryError, RuntimeError) as error:
+        if len(part) == 1 or not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _buffer(base: Tensor, size: int) -> Tensor:
+    last = base.ndim == 4 and base.is_contiguous(memory_format=torch.channels_last)
+    wanted = torch.channels_last if last else torch.contiguous_format
+    return torch.empty((size, *base.shape[1:]), dtype=base.dtype, device=base.device, memory_format=wanted)

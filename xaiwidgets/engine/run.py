@@ -32,6 +32,7 @@ NEEDS = {
     "spatial": "a layer that gives a spatial map",
     "max_pool": "max-pooling",
     "sizes": "a network that takes larger pictures, too",
+    "gap_head": "a head of global average pooling and one linear layer",
 }
 
 
@@ -58,7 +59,9 @@ def check_applicable(method: Any, model: Model) -> None:
     lacks = missing(card, model)
     if lacks:
         works = [c.id for c in cards(card.kind) if not missing(c, model)]
-        raise NotApplicable(card.id, lacks, f"{model.name} does not have that{_activations(card, model)}", works)
+        raise NotApplicable(
+            card.id, lacks, f"{model.name} does not have that{_activations(card, model)}{_way_out(card, model)}", works
+        )
 
 
 def _activations(card: Any, model: Model) -> str:
@@ -70,6 +73,16 @@ def _activations(card: Any, model: Model) -> str:
         return ""
     found = sorted({label(kind) for kind in model.inspection.kinds & ACTIVATIONS}, key=str.lower)
     return f": its activations are {', '.join(found)}" if found else ": it has no activations"
+
+
+def _way_out(card: Any, model: Model) -> str:
+    """Return what to do about a head that is missing, in words."""
+    if "gap_head" not in card.needs or "gap_head" in model.offers:
+        return ""
+    return (
+        ": grad_cam explains it as it is, and xaiwidgets.with_pooling_head(model, labelled_pictures) makes a model "
+        "with such a head"
+    )
 
 
 def drive(method: Any, model: Model, image: Tensor | None, target: Target, name: str = "") -> Generator[Any, Any, None]:

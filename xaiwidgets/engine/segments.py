@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import log
+from math import ceil, log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from xaiwidgets.model.model import Model
 
-#: Ways to cut a picture; the first two give at most the number that is asked for.
+#: Ways to cut a picture. How many segments the first two give is known beforehand, see ``number_of``.
 SEGMENTERS = Choice(("slic", "grid", "quickshift", "felzenszwalb"))
+COUNTED = Choice(SEGMENTERS.options[:2])
+#: SLIC finds fewer clusters than it is told to look for; it looks for so many times the number that is wanted.
+MORE = 1.25
 #: What a hidden segment shows: its own mean color, or a baseline.
 FILLS = Choice(("segment_mean", "gray", "mean", "black", "white", "blur", "border"))
 #: How many pictures' segments are kept: another target or knob asks for the same ones.
@@ -36,6 +39,12 @@ def grid_shape(size: tuple[int, int], count: int) -> tuple[int, int]:
 
     rows = min(range(1, min(count, height) + 1), key=flaws)
     return rows, min(count // rows, width)
+
+
+def number_of(how: str, count: int, size: tuple[int, int]) -> int:
+    """Return how many segments a cut of ``COUNTED`` gives: of a grid as many as fit, of SLIC those that are wanted."""
+    rows, columns = grid_shape(size, count)
+    return rows * columns if how == "grid" else min(count, size[0] * size[1])
 
 
 def segments(pixels: NDArray[Any], how: str, count: int) -> NDArray[np.intp]:
@@ -60,8 +69,9 @@ def _segments(raw: bytes, shape: tuple[int, int, int], how: str, count: int) -> 
         found = down[:, None] * columns + across
     else:
         found = _skimage(np.repeat(pixels, 3, axis=2) if shape[2] == 1 else pixels, how, count)
-    labels = np.unique(found, return_inverse=True)[1].reshape(height, width)
-    labels = labels if how in ("grid", "quickshift", "felzenszwalb") else merged(labels, count)
+    labels: NDArray[np.intp] = np.unique(found, return_inverse=True)[1].reshape(height, width)
+    if how == "slic":
+        labels = parted(merged(labels, count), min(count, labels.size))
     labels.flags.writeable = False
     return labels
 
@@ -72,7 +82,8 @@ def _skimage(pixels: NDArray[np.float32], how: str, count: int) -> NDArray[Any]:
     values = pixels.astype(np.float64).clip(0, 1)
     if how == "slic":
         # with one compactness for all, a texture falls into one segment
-        return slic(values, n_segments=count, start_label=0, slic_zero=True)  # type: ignore[no-any-return]
+        wanted = ceil(MORE * count)
+        return slic(values, n_segments=wanted, start_label=0, slic_zero=True)  # type: ignore[no-any-return]
     if how == "quickshift":  # the settings of LIME's authors
         return quickshift(values, kernel_size=4, max_dist=200, ratio=0.2, rng=0)  # type: ignore[no-any-return]
     least = max(1, values.shape[0] * values.shape[1] // (4 * count))
@@ -90,6 +101,17 @@ def merged(labels: NDArray[np.intp], most: int) -> NDArray[np.intp]:
         around = np.concatenate([other[mine & (other != smallest)] for mine, other in sides])
         labels[inside] = np.bincount(around).argmax()
         labels[labels > smallest] -= 1
+    return labels
+
+
+def parted(labels: NDArray[np.intp], least: int) -> NDArray[np.intp]:
+    """Return at least so many segments: the largest one is cut in half across its longer side, again and again."""
+    labels = labels.copy()
+    while labels.max() + 1 < least:
+        inside = np.argwhere(labels == np.bincount(labels.ravel()).argmax())
+        longer = int(np.ptp(inside, axis=0).argmax())
+        inside = inside[np.argsort(inside[:, longer], kind="stable")][len(inside) // 2 :]
+        labels[tuple(inside.T)] = labels.max() + 1
     return labels
 
 

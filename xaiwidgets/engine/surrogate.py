@@ -20,6 +20,10 @@ RANKING, ONE_BY_ONE = 0.01, 6
 UNDETERMINED = 1e-10
 #: Draws for each coalition that is wanted, until the rest is listed instead.
 MOST_DRAWS = 50
+#: Parts of the draws that standard errors are told from.
+GROUPS = 20
+#: From so many players on, their coalitions cannot all be listed.
+ENDLESS = 60
 
 
 class Sums:
@@ -74,15 +78,15 @@ def ridge(sums: Sums, alpha: float, chosen: NDArray[np.intp] | None = None) -> F
     mean, level = sums.z[chosen] / sums.weight, sums.y / sums.weight
     inner = sums.zz[np.ix_(chosen, chosen)] - sums.weight * np.outer(mean, mean)
     mixed = sums.zy[chosen] - sums.weight * mean * level
-    total = max(sums.yy - sums.weight * level**2, 0.0)
+    total = max(float(sums.yy - sums.weight * level**2), 0.0)
     inverse = np.linalg.pinv(inner + alpha * np.eye(len(chosen)), rcond=UNDETERMINED, hermitian=True)
     found = inverse @ mixed
-    left = max(total - 2 * found @ mixed + found @ inner @ found, 0.0)
+    left = max(float(total - 2 * found @ mixed + found @ inner @ found), 0.0)
     # residuals of one variance, each seen with its own weight
     degrees = max(1 - (len(chosen) + 1) / sums.count, 1 / sums.count)
     moved = sums.squared[np.ix_(chosen, chosen)] + sums.square * np.outer(mean, mean)
     moved -= np.outer(sums.zs[chosen], mean) + np.outer(mean, sums.zs[chosen])
-    spread = left / (sums.weight * degrees) * np.einsum("ij,jk,ki->i", inverse, moved, inverse)
+    spread = left / (sums.weight * degrees) * ((inverse @ moved) * inverse).sum(axis=1)
     coefficients, errors = np.zeros(len(sums.z)), np.zeros(len(sums.z))
     coefficients[chosen], errors[chosen] = found, np.sqrt(np.maximum(spread, 0.0))
     intercept = level - float(mean @ found) + sums.first
@@ -104,6 +108,13 @@ def choose(sums: Sums, count: int) -> NDArray[np.intp]:
     return np.sort(np.array(kept, dtype=np.intp))
 
 
+def strongest(coefficients: Array, count: int) -> NDArray[np.bool_]:
+    """Return which are the largest positive coefficients, at most ``count``, the first of equal ones."""
+    kept = np.zeros(len(coefficients), dtype=bool)
+    kept[np.argsort(-coefficients, kind="stable")[:count]] = True
+    return kept & (coefficients > 0)
+
+
 def closeness(z: Array, width: float) -> Array:
     """Return LIME's weights: ``sqrt(exp(-D² / width²))`` of the cosine distance ``D`` to the whole picture."""
     distance = 1 - np.sqrt(z.sum(axis=1) / z.shape[1])
@@ -116,10 +127,23 @@ def closeness(z: Array, width: float) -> Array:
 
 @dataclass(frozen=True)
 class Coalitions:
-    """Coalitions to be scored and their weights in the fit; neither the empty nor the whole one is among them."""
+    """Coalitions to be scored; neither the empty nor the whole one is among them.
+
+    Attributes:
+        members: who is in, ``(n, M)``.
+        listed: the weight in the fit of those that are listed with their whole size, 0 of the others, ``(n,)``.
+        drawn: the weight of the others, each by the part of the draws that it came up in, ``(n, GROUPS)``.
+    """
 
     members: NDArray[np.bool_]
-    weights: Array
+    listed: Array
+    drawn: Array
+
+    @property
+    def weights(self) -> Array:
+        """The weight of each coalition in the fit, ``(n,)``."""
+        total: Array = self.listed + self.drawn.sum(axis=1)
+        return total
 
 
 def shapley_weight(players: int, size: int) -> float:
@@ -139,7 +163,7 @@ def coalitions(players: int, samples: int, seed: int) -> Coalitions:
     A drawn coalition's weight is its share of the draws times the kernel's weight of all sizes that are drawn from
     (Lundberg, Lee 2017, supplement; duplicates count as one with more weight).
     """
-    samples = min(samples, 2**players - 2) if players < 60 else samples
+    samples = min(samples, 2**players - 2) if players < ENDLESS else samples
     rows: list[NDArray[np.bool_]] = []
     weights: list[float] = []
     sizes, left = by_size(players), samples
@@ -153,13 +177,13 @@ def coalitions(players: int, samples: int, seed: int) -> Coalitions:
             weights += [shapley_weight(players, size) / many] * many
         left -= sum(each)
         sizes, masses = sizes[1:], masses[1:]
+    counts = np.zeros((len(rows), GROUPS))
     if sizes and left:
-        drawn = _draw(players, sizes, masses, left, np.random.default_rng(seed))
-        rows += [np.array(row, dtype=bool) for row in drawn]
-        share = sum(masses) / sum(drawn.values())
-        weights += [count * share for count in drawn.values()]
-    members = np.array(rows, dtype=bool).reshape(len(rows), players)
-    return Coalitions(members, np.array(weights))
+        found, more = _draw(players, sizes, masses, left, np.random.default_rng(seed))
+        rows += found
+        weights += [0.0] * len(found)
+        counts = np.concatenate([counts, more * (sum(masses) / more.sum())])
+    return Coalitions(np.array(rows, dtype=bool).reshape(len(rows), players), np.array(weights), counts)
 
 
 def _all_of(players: int, size: int) -> list[NDArray[np.bool_]]:
@@ -173,49 +197,82 @@ def _all_of(players: int, size: int) -> list[NDArray[np.bool_]]:
 
 def _draw(
     players: int, sizes: list[tuple[int, ...]], masses: list[float], count: int, chance: np.random.Generator
-) -> dict[tuple[bool, ...], int]:
-    """Return ``count`` different coalitions of these sizes, with how often each was drawn."""
-    share, found = np.array(masses) / sum(masses), {}
-    for _ in range(MOST_DRAWS * count):
-        size = sizes[int(chance.choice(len(sizes), p=share))][0]
-        row = np.zeros(players, dtype=bool)
-        row[chance.permutation(players)[:size]] = True
-        for one in (row, ~row):
-            key = tuple(one.tolist())
-            if key in found or len(found) < count:
-                found[key] = found.get(key, 0) + 1
-        if len(found) == count:
-            return found
-    rest = (tuple(row.tolist()) for pair in sizes for size in pair for row in _all_of(players, size))
-    for key in rest:
-        if len(found) == count:
-            break
-        found.setdefault(key, 1)
-    return found
+) -> tuple[list[NDArray[np.bool_]], Array]:
+    """Return ``count`` different coalitions of these sizes, and how often each came up in each part of the draws."""
+    small, share = np.array([pair[0] for pair in sizes]), np.array(masses) / sum(masses)
+    places: dict[bytes, int] = {}
+    found: list[NDArray[np.bool_]] = []
+    counts = np.zeros((count, GROUPS))
+    for start in range(0, MOST_DRAWS * count, count):
+        drawn = small[chance.choice(len(sizes), size=count, p=share)]
+        ranks = chance.random((count, players)).argsort(axis=1).argsort(axis=1)
+        for number, row in enumerate(ranks < drawn[:, None], start):
+            for one in (row, ~row):
+                place = places.get(one.tobytes())
+                if place is None and len(found) < count:
+                    place = places[one.tobytes()] = len(found)
+                    found.append(one)
+                if place is not None:
+                    counts[place, number % GROUPS] += 1
+            if len(found) == count:
+                return found, counts
+    # the last few are too rare to wait for
+    for row in (row for pair in sizes for size in pair for row in _all_of(players, size)):
+        if len(found) < count and row.tobytes() not in places:
+            counts[len(found), len(found) % GROUPS] += 1
+            found.append(row)
+    return found, counts
 
 
-def kernel_shap(sums: Sums, whole: float, empty: float) -> Fit:
-    """Return the values that fit best among those that sum to ``whole - empty``, the constraint eliminated.
+class Game:
+    """The sums over coalitions that Shapley values follow from, once the whole and the empty one are known.
 
-    ``sums`` are of coalitions with their last player's column subtracted from the others' and from the result, see
-    ``eliminated``.
+    The values are to sum to ``whole - empty``. What is fitted is how they differ from equal shares of it: those
+    differences sum to 0, whatever the coalitions, so that the constraint is always kept, and what is not determined
+    yet stays an equal share.
     """
-    inverse = np.linalg.pinv(sums.zz, rcond=UNDETERMINED, hermitian=True)
-    found = inverse @ (sums.zy + sums.first * sums.z)
-    raw = sums.yy + 2 * sums.first * sums.y + sums.first**2 * sums.weight
-    mixed = sums.zy + sums.first * sums.z
-    left = max(raw - 2 * found @ mixed + found @ sums.zz @ found, 0.0)
-    degrees = max(1 - len(found) / max(sums.count, 1), 1 / max(sums.count, 1))
-    spread = left / max(sums.weight * degrees, 1e-300) * (inverse @ sums.squared @ inverse)
-    errors = np.sqrt(np.maximum([*np.diag(spread), spread.sum()], 0.0))
-    values = np.append(found, whole - empty - found.sum())
-    return Fit(values, empty, errors, float("nan"))
 
+    def __init__(self, chosen: Coalitions, whole: float, empty: float) -> None:
+        players = chosen.members.shape[1]
+        self.members, self.whole, self.empty, self.count = chosen.members, whole, empty, 0
+        # of those listed, and of each part of the draws
+        self.zz = np.zeros((1 + GROUPS, players, players))
+        self.zy = np.zeros((1 + GROUPS, players))
+        self.weights = np.column_stack([chosen.listed, chosen.drawn])
+        self.drawn, self.known = float(chosen.drawn.sum()), 0.0
 
-def eliminated(members: NDArray[np.bool_], y: Array, whole: float, empty: float) -> tuple[Array, Array]:
-    """Return samples and results in which the last player's value is what the others leave of the whole difference."""
-    z = members.astype(np.float64)
-    return z[:, :-1] - z[:, -1:], y - empty - z[:, -1] * (whole - empty)
+    def add(self, y: Array) -> None:
+        """Add the scores of the next coalitions."""
+        part = slice(self.count, self.count + len(y))
+        shown, weights = self.members[part].astype(np.float64), self.weights[part]
+        share = shown.mean(axis=1)
+        z = shown - share[:, None]
+        y = y - self.empty - share * (self.whole - self.empty)
+        for group in np.flatnonzero(weights.any(axis=0)):
+            weighted = z * weights[:, group, None]
+            self.zz[group] += z.T @ weighted
+            self.zy[group] += y @ weighted
+        self.known += float(weights[:, 1:].sum())
+        self.count += len(y)
+
+    def values(self) -> tuple[Array, Array | None]:
+        """Return the Shapley values ``(M,)`` of the best fit to the coalitions so far, and their standard errors.
+
+        The errors tell what other draws would change, from how differently ``GROUPS`` parts of them pull at the fit
+        (batch means): 0 once all coalitions are known, ``None`` until half of the draws are.
+        """
+        inverse = np.linalg.pinv(self.zz.sum(axis=0), rcond=UNDETERMINED, hermitian=True)
+        found = inverse @ self.zy.sum(axis=0)
+        players = len(found)
+        values = found + (self.whole - self.empty) / players
+        if players < ENDLESS and self.count == 2**players - 2:
+            return values, np.zeros(players)
+        if not self.drawn or self.known < self.drawn / 2:
+            return values, None
+        pulls = (self.zy[1:] - self.zz[1:] @ found) @ inverse
+        # a fit comes nearer to the coalitions it was made from than to others
+        nearer = self.count / max(self.count - 2 * players, 2)
+        return values, pulls.std(axis=0, ddof=1) * np.sqrt(GROUPS * nearer)
 
 
 def shapley(values: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from xaiwidgets.core.cards import choices, resolve
 from xaiwidgets.core.knobs import Choice, MethodName, Range, check_knobs, knob, knobs_of
 from xaiwidgets.core.results import Attribution
+from xaiwidgets.engine.cost import passes
 from xaiwidgets.errors import InvalidKnob, did_you_mean
 from xaiwidgets.explainers.onepass import OnePass, size_of
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
 
-#: The averages themselves. One around another would take the product of their passes for the same mean.
-AVERAGES = ("smoothgrad", "smoothgrad_sq", "vargrad", "noisegrad", "fusiongrad")
+#: The averages themselves, and means over methods. One around another would take the product of their passes.
+AVERAGES = (
+    *("smoothgrad", "smoothgrad_sq", "vargrad", "noisegrad", "fusiongrad"),
+    *("agg_mean", "agg_var", "disagreement"),
+)
 #: A noisy network that runs fewer passes than this runs as built: preparing its fast copy would take longer.
 WORTH_PREPARING = 16
 
@@ -121,9 +125,15 @@ class Average:
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes."""
-        forward, backward = resolve(self.base).cost(size)
+        return self._all(resolve(self.base).cost(size))
+
+    def cost_on(self, model: Model, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the passes on a network, for a base whose number of passes depends on it."""
+        return self._all(passes(resolve(self.base), model, size))
+
+    def _all(self, each: tuple[int, int]) -> tuple[int, int]:
         samples = self.networks * self.copies
-        return samples * forward + 1, samples * backward
+        return samples * each[0] + 1, samples * each[1]
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the moment of what has been done so far."""
@@ -159,7 +169,7 @@ class Average:
         from xaiwidgets.engine.noise import noisy_copies, noisy_network
 
         batches = self.copies > 1 and isinstance(base, OnePass)
-        many = self.weights > 0 and self.copies * sum(base.cost(size_of(image))) >= WORTH_PREPARING
+        many = self.weights > 0 and self.copies * sum(passes(base, model, size_of(image))) >= WORTH_PREPARING
         if many:  # measured once, on the model, and not on each network
             batch_size(model), batch_size(model, gradient=True)
         size, visit = (batch_size(model, gradient=True), _together) if batches else (1, _alone)
@@ -202,6 +212,10 @@ class Averaged:
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes of one image: the base's for each sample, and the photo's score."""
         return self.average.cost(size)
+
+    def cost_on(self, model: Model, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the passes on a network."""
+        return self.average.cost_on(model, size)
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the running moment after every batch; around a base of many steps, after each of its steps."""

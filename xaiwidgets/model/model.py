@@ -13,21 +13,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from xaiwidgets.errors import InvalidLayer, InvalidModel, InvalidTarget, did_you_mean
+from xaiwidgets.errors import InvalidLayer, InvalidModel, InvalidTarget, NotApplicable, did_you_mean
 from xaiwidgets.model import passes
 from xaiwidgets.model.captures import Captures
+from xaiwidgets.model.head import Head, Place, Response, find_place, read_head
 from xaiwidgets.model.inspection import Inspection, inspect, probe_like, takes_larger
 from xaiwidgets.model.labels import Labels, numbered_labels
 from xaiwidgets.model.layers import Layer, stages
 from xaiwidgets.model.meter import looked_at
+from xaiwidgets.model.passes import Gradients
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.model.prepare import Prepared, prepare
 from xaiwidgets.model.preprocess import Preprocessing
 from xaiwidgets.model.propagate import propagate, value_start
 from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
+from xaiwidgets.model.tail import Tail
 from xaiwidgets.model.tape import install
 from xaiwidgets.model.targets import Question, Target, check_target, class_target, unit_target
 from xaiwidgets.surgery.ending import BeforeSoftmax
+from xaiwidgets.surgery.maps import MapWatch
 from xaiwidgets.surgery.mode import refuse_compiled
 from xaiwidgets.surgery.smooth import RECTIFIERS
 
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from xaiwidgets.model.passes import Gradients
     from xaiwidgets.model.propagate import Propagation, Start
     from xaiwidgets.surgery.policy import Policy
     from xaiwidgets.surgery.recipes import Recipe
@@ -51,7 +54,7 @@ WITHOUT_GATE = frozenset({"silu", "gelu", "hardswish", "mish", "softplus"})
 
 
 #: What is remembered of a network whatever its weights are, and however its forward pass is transformed.
-LASTING = ("batch size", "larger")
+LASTING = ("batch size", "larger", "pace", "pooled map")
 
 
 class LogScores(nn.Module):
@@ -97,6 +100,7 @@ class Model:
         name: for people and for code that redoes a result.
         labels: names of the classes. ``preprocessing``: from photos to inputs and back.
         notes: what a user should know about this network, one sentence each.
+        remarks: those of them that were not found by looking at it, but said by whoever made it.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Model:
         self._memo: dict[Any, Any] = {}
         self._shared: dict[Any, Any] = {}
         self.captures: Captures | None = None
+        self.remarks: tuple[str, ...] = ()
         self._exact = False
         self._modes: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
         self._build(lambda: make_skeleton(module))
@@ -174,7 +179,7 @@ class Model:
 
     @property
     def offers(self) -> frozenset[str]:
-        """What methods may need: ``gradient``, ``relu``, ``rectifier``, ``max_pool``, ``spatial``, ``sizes``."""
+        """What methods may need, of the names in ``engine.run.NEEDS``."""
         facts = self.inspection.facts
         found = {
             "gradient": True,
@@ -184,13 +189,14 @@ class Model:
             "max_pool": facts.max_pool > 0,
             "spatial": bool(self.stages),
             "sizes": self.remember("larger", lambda: takes_larger(self._make(), self.input_shape, self._like)),
+            "gap_head": self._pooled_place() is not None,
         }
         return frozenset(name for name, there in found.items() if there)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about this network, one sentence each."""
-        notes = []
+        notes = [*self.remarks]
         if self.inspection.probabilities:
             notes.append("The network ends in a softmax: log probabilities are explained in place of logits.")
         if self.inspection.largest_batch == 1:
@@ -313,13 +319,14 @@ class Model:
         folded = frozenset(name for conv in fast.folded for name in same.get(conv, (conv,)))
         return dataclasses.replace(fast, folded=folded, writes_input=self.inspection.writes_input)
 
-    def _as_built(self) -> Prepared:
-        """The hooked copy on which nothing was folded."""
+    def _as_built(self, watch: MapWatch | None = None, network: nn.Module | None = None) -> Prepared:
+        """The hooked copy on which nothing was folded, or another one; a ``watch`` is entered after all modes."""
         with self._lock:
             self._refresh()
             writes = self.inspection.writes_input
-            network = Prepared(self._network, frozenset(), "as built", channels_last=False, writes_input=writes)
-            return self._under(network)
+            module = network or self._network
+            seen = module if watch is None else Under(module, lambda: watch)
+            return self._under(Prepared(seen, frozenset(), "as built", channels_last=False, writes_input=writes))
 
     def _under(self, network: Prepared) -> Prepared:
         for mode in self._modes:
@@ -356,6 +363,121 @@ class Model:
         network = self._for(names)
         return passes.forward(network.module, network.fit(images), names)[1]
 
+    def gap_head(self) -> Head | None:
+        """Return the linear map from the mean of a map to the class scores, or ``None`` if the network has none.
+
+        It is found by what the network does, see ``model.head``, and kept for these weights. Of a network that ends in
+        a softmax, it gives the scores before it.
+        """
+        place, ends = self._pooled_place(), self._ends_in_softmax
+
+        def read() -> Head | None:
+            (run,) = self._trial_runs(probe_like(self.input_shape, 1, self._like))
+            return None if place is None else read_head(run, place, before_softmax=ends)
+
+        return None if place is None else self.remember("gap head", read)  # type: ignore[no-any-return]
+
+    def _pooled_place(self) -> Place | None:
+        def find() -> Place | None:
+            one, other = torch.split(probe_like(self.input_shape, 2, self._like), 1)
+            names = [layer.name for layer in self.layers if layer.spatial]
+            first, second = self._trial_runs(one, 0.5 * other + 1)
+            return find_place((first, second), frozenset(names), frozenset(stage.name for stage in self.stages))
+
+        return self.remember("pooled map", find)  # type: ignore[no-any-return]
+
+    @property
+    def _ends_in_softmax(self) -> bool:
+        return self.inspection.facts.softmax and self.inspection.facts.softmaxes == 1
+
+    def _trial_runs(self, *images: Tensor) -> list[Callable[[MapWatch], Tensor]]:
+        """Return functions that run the network on a picture, as it was built, up to a softmax at its end.
+
+        On a copy for this trial only: forward passes may leave a state behind.
+        """
+        with torch.inference_mode(False):
+            module = self._make()
+        install(module)
+        network = LogScores(module) if self.inspection.probabilities else module
+
+        def run(watch: MapWatch, image: Tensor) -> Tensor:
+            built = self._as_built(watch, network)
+            ended = Under(without_logarithm(built.module), BeforeSoftmax) if self._ends_in_softmax else built.module
+            with torch.random.fork_rng([self._like.device] if self._like.device.type == "cuda" else []):
+                return ended(built.fit(image))  # type: ignore[no-any-return]
+
+        return [lambda watch, image=image: run(watch, image) for image in images]  # type: ignore[misc]
+
+    def pooled(self, images: Tensor, *, keep: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the maps ``(N, C, h, w)`` that the head averages, and class scores ``(N, K)``; see ``gap_head``.
+
+        A Model that shares its passes keeps those of single pictures, unless told not to.
+
+        Raises:
+            NotApplicable: there is no such head.
+        """
+        head = self._own_head()
+        if keep and self.captures is not None and len(images) == 1:
+            return self.captures.pooled(self, images, lambda: self._pooled(images, head))
+        return self._pooled(images, head)
+
+    def _pooled(self, images: Tensor, head: Head) -> tuple[Tensor, Tensor]:
+        if head.layer:
+            network = self._for([head.layer])
+            outputs, kept = passes.forward(network.module, network.fit(images), [head.layer])
+            maps = kept[head.layer]
+        else:
+            found = Response(head)
+            network = self._as_built(found.watch)
+            outputs = passes.forward(network.module, network.fit(images))[0]
+            maps = found.maps
+        return maps, head.scores(maps) if head.before_softmax else outputs
+
+    def responses(self, images: Tensor, kernels: Tensor, recipe: Recipe) -> Gradients:
+        """Send class activation maps back to the images, each by its own linear kernel, under backward rules.
+
+        Args:
+            images: inputs ``(N, C, H, W)``.
+            kernels: rows of the head's weights, ``(N, C)``, one an image.
+            recipe: backward rules.
+
+        Returns:
+            What arrived, as ``input``: the signal starts with the map's value at each of its places. ``score`` is half
+            the sum of the map's squares, of which that is the derivative.
+
+        Raises:
+            NotApplicable: there is no such head.
+            SurgeryError: under the rules the network gives other scores.
+        """
+        response = Response(self._own_head(), kernels)
+        network = self._as_built(response.watch)
+        images = network.fit(images)
+        self._check_forward(self._as_built().module, images, recipe)
+        return passes.gradient(network.module, images, response, recipe=recipe)
+
+    def _own_head(self) -> Head:
+        head = self.gap_head()
+        if head is None:
+            needs = "a head of global average pooling and one linear map"
+            raise NotApplicable("pooled maps", needs, f"{self.name} does not have that")
+        return head
+
+    def tail(self, image: Tensor, target: Target, layer: str) -> Tail:
+        """Return the rest of the network from a layer on, to be run for many altered outputs of that layer.
+
+        This takes one pass, which gives the layer's output and the target's score, too. See ``model.tail``.
+
+        Args:
+            image: input ``(1, C, H, W)``.
+            target: what is scored.
+            layer: name of a layer.
+        """
+        names = [self.layer(layer).name, *([target.layer] if target.layer else [])]
+        network = self._for(names, hooked=True)
+        found = Tail(network, image, target, names[0])
+        found.check(self.remember(("tail", network.note, *names), found.splits))
+        return found
+
     def gradient(
         self,
         images: Tensor,
@@ -375,6 +497,8 @@ class Model:
             recipe: backward rules that replace the ordinary derivative of some operations.
         """
         names = [self.layer(name).name for name in layers]
+        if recipe is None and self._shares_whole(images):
+            return self._whole_gradient(images, target, names)
         if recipe is not None:
             network = self._as_built()
             images = network.fit(images)
@@ -383,6 +507,26 @@ class Model:
             network = self._for([*names, target.layer] if target.layer else names)
             images = network.fit(images)
         return passes.gradient(network.module, images, target, layers=names, wrt_input=wrt_input, recipe=recipe)
+
+    def _shares_whole(self, images: Tensor) -> bool:
+        return self.captures is not None and self.captures.whole and len(images) == 1
+
+    def _whole_gradient(self, images: Tensor, target: Target, names: Sequence[str]) -> Gradients:
+        """Return a pass by the picture and by all stages, kept or made now, on the network as it was built."""
+        kept = self.captures or Captures(whole=True)
+        found = kept.gradients(self, images, target, names)
+        if found is None:
+            network = self._as_built()
+            found = passes.gradient(
+                network.module, network.fit(images), target, layers=[*self._stages_of(target), *names]
+            )
+            kept.keep(self, images, target, found)
+        return found
+
+    def _stages_of(self, target: Target) -> list[str]:
+        """Return the names of the stages that come before what is explained."""
+        end = self.layer(target.layer).order if target.layer else float("inf")
+        return [stage.name for stage in self.stages if stage.order < end]
 
     def propagate(
         self,
@@ -414,19 +558,26 @@ class Model:
         Raises:
             SurgeryError: under the policy the network gives other scores.
         """
-        names = [self.layer(name).name for name in layers]
+        asked = names = [self.layer(name).name for name in layers]
+        made = policy()
+        ends = self._ends_in_softmax and not target.layer
+        whole = made.ordinary and wrt_input and not ends and self._shares_whole(images)
+        if whole:
+            names = list(dict.fromkeys([*names, *self._stages_of(target)]))
         network = self._for([*names, target.layer] if target.layer else names, hooked=True)
         images = network.fit(images)
-        facts, module = self.inspection.facts, network.module
-        ends = facts.softmax and facts.softmaxes == 1 and not target.layer
+        module = network.module
         if ends:
             module = Under(without_logarithm(module), BeforeSoftmax)
-        made = policy()
         key = ("forward checked", made.key, network.note)
         if key not in self._memo:
             passes.check_forward(module, images[:2], policy())
             self._memo[key] = True
         found = propagate(module, images, target, made, start=start, layers=names, wrt_input=wrt_input)
+        if whole and self.captures is not None and len(found.starts) == 1:
+            pairs = {name: (found.activations[name], found.layers[name][0]) for name in names}
+            self.captures.keep(self, images, target, Gradients(found.score, found.outputs, found.inputs[0], pairs))
+            found = dataclasses.replace(found, layers={name: found.layers[name] for name in asked})
         return dataclasses.replace(found, before_softmax=ends), made
 
     def _for(self, names: Sequence[str], *, hooked: bool = False) -> Prepared:
@@ -522,10 +673,15 @@ class Model:
         view._exact = True
         return view
 
-    def sharing(self) -> Model:
-        """Return a view of this Model that keeps its last passes: one capture of all stages serves every layer."""
+    def sharing(self, *, whole: bool = False) -> Model:
+        """Return a view of this Model that keeps its last passes: one capture of all stages serves every layer.
+
+        With ``whole``, one pass there and back serves all methods that need no more than ordinary gradients of one
+        picture and target: saliency, gradient × input, class activation maps of all layers, and FullGrad if it is the
+        first.
+        """
         view = copy.copy(self)
-        view.captures = Captures()
+        view.captures = Captures(whole)
         return view
 
     def __repr__(self) -> str:

@@ -58,6 +58,17 @@ def forward(network: nn.Module, images: Tensor, wanted: Iterable[str] = ()) -> t
     return outputs, tape.records
 
 
+def replaced(
+    network: nn.Module, images: Tensor, layer: str, altered: Tensor, wanted: Iterable[str] = ()
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return outputs and the wanted layers' outputs, with ``altered`` in place of what a layer gives for each image."""
+    tape = Tape(wanted=frozenset(wanted), replaced={layer: altered})
+    with torch.no_grad(), recording(tape):
+        outputs = network(images)
+    spend(forward=len(images))
+    return outputs, tape.records
+
+
 def gradient(
     network: nn.Module,
     images: Tensor,

@@ -36,6 +36,7 @@ class Propagation:
         inputs: for each of them, what arrived at the images, ``(N, C, H, W)``.
         layers: by name, for each of them, what arrived at the named layer.
         coverage: which operations the policy met, and how it ruled them.
+        activations: what the named layers gave.
         before_softmax: the network ends in a softmax, and the scores before it are what was explained.
     """
 
@@ -45,6 +46,7 @@ class Propagation:
     inputs: tuple[Tensor, ...]
     coverage: Coverage
     layers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    activations: dict[str, Tensor] = field(default_factory=dict)
     before_softmax: bool = False
 
 
@@ -101,4 +103,5 @@ def propagate(
     spend(forward=len(images), backward=len(images) * len(starts))
     inputs = tuple(found.pop(0) for found in arrived) if wrt_input else ()
     by_layer = {name: tuple(found[index] for found in arrived) for index, name in enumerate(names)}
-    return Propagation(scores.detach(), outputs.detach(), starts, inputs, mode.coverage, by_layer)
+    given = {name: tape.records[name].detach() for name in names}
+    return Propagation(scores.detach(), outputs.detach(), starts, inputs, mode.coverage, by_layer, given)

@@ -1,12 +1,15 @@
 """Named activations: inert hooks on the private skeleton that act only while a tape asks for their module.
 
 Which module is running, and what it gives, is kept on a ``ContextVar`` tape, so two threads on one skeleton never see
-each other's activations, and nothing is left behind when a pass raises.
+each other's activations, and nothing is left behind when a pass raises. What is to be around the calls themselves, so
+as to answer in their place, is kept in the same way.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
 
 _TAPE: ContextVar[Tape | None] = ContextVar("xaiwidgets_tape", default=None)
+#: Called with (name, what runs the call) for every module call, in its place.
+_AROUND: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar("xaiwidgets_around", default=None)
 
 
 @dataclass
@@ -29,12 +34,14 @@ class Tape:
         wanted: names of the layer calls to keep (``name`` or, from a module's second call on, ``name#2``).
         differentiable: keep tensors that a gradient can be taken of.
         on_output: called with (name, output) after every module call; used once, when a model is traced.
+        replaced: outputs that take the place of a layer call's own, by name.
         records: what was kept, by name.
     """
 
     wanted: frozenset[str] = frozenset()
     differentiable: bool = False
     on_output: Callable[[str, Any], None] | None = None
+    replaced: Mapping[str, Tensor] = field(default_factory=dict)
     records: dict[str, Tensor] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     path: list[str] = field(default_factory=list)
@@ -52,6 +59,8 @@ class Tape:
         call = name if self.calls[name] == 1 else f"{name}#{self.calls[name]}"
         if self.on_output is not None:
             self.on_output(call, output)
+        if call in self.replaced:
+            return self.replaced[call].clone()  # what comes next may work in place
         if call not in self.wanted or not isinstance(output, torch.Tensor):
             return None
         if self.differentiable and not output.requires_grad:
@@ -76,9 +85,21 @@ class recording:  # noqa: N801
         _TAPE.reset(self.token)
 
 
+@contextmanager
+def around_calls(run: Callable[[str, Callable[[], Any]], Any]) -> Iterator[None]:
+    """Context in which module calls of the current thread are ``run(name, call)``: its result is taken as theirs."""
+    token = _AROUND.set(run)
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
+
+
 def install(skeleton: nn.Module) -> None:
-    """Put one inert pair of hooks on every named module of a private skeleton."""
+    """Put one inert pair of hooks on every named module of a private skeleton, and one inert way around its calls."""
     for name, module in _named(skeleton):
+        # hooks are inside: one that a user put there has done its work in what a call has given
+        module.__dict__["_call_impl"] = _around(name, module)
         module.register_forward_pre_hook(_enter(name))
         module.register_forward_hook(_leave(name))
 
@@ -92,6 +113,20 @@ def _named(skeleton: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if part
     }
     return ((name, module) for name, module in skeleton.named_modules() if name and name not in inner)
+
+
+def _around(name: str, module: nn.Module) -> Callable[..., Any]:
+    me = weakref.ref(module)  # else the module would be kept by itself, and its weights with it
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        found: Any = me()
+        plain = type(found)._call_impl
+        run = _AROUND.get()
+        if run is None:
+            return plain(found, *args, **kwargs)
+        return run(name, lambda: plain(found, *args, **kwargs))
+
+    return call
 
 
 def _enter(name: str) -> Callable[[nn.Module, Any], None]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaiwidgets.render.compose import look_scale, picture_scale
+from xaiwidgets.render.dominance import found_dominance
 from xaiwidgets.render.scale import shown_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xaiwidgets.core.results import Attribution
+    from xaiwidgets.render.dominance import Dominance
     from xaiwidgets.render.look import Look
     from xaiwidgets.render.scale import Scale
 
@@ -40,6 +42,7 @@ class Shown:
         heat: what is drawn: the map, or ``(h, w, 3)`` for a picture around gray.
         look: the look with which it is drawn; what has no meaning for these values is left at its default.
         scale: the scale of ``heat``.
+        classes: which class has the value at each place, for maps over several classes.
     """
 
     map: NDArray[np.float32]
@@ -47,6 +50,7 @@ class Shown:
     heat: NDArray[np.float32]
     look: Look
     scale: Scale
+    classes: Dominance | None = None
 
     def title(self, method: str) -> str:
         """Return the method's name, with what of its map is shown if that is not the usual."""
@@ -82,6 +86,11 @@ def shown(attribution: Attribution, look: Look) -> Shown:
     One channel, or the sum, of values with both signs is signed, also where the method's own reduction is not.
     """
     values, how = attribution.values, look.channels
+    classes = found_dominance(attribution)
+    if classes is not None:  # colors stand for classes, and brightness for what is above 0
+        look = dataclasses.replace(look, channels="combined", palette="gray", sign="positive")
+        heat = attribution.map()
+        return Shown(heat, False, heat, look, look_scale(heat, False, look), classes)
     if how != "combined" and not choosable(attribution):
         how, look = "combined", dataclasses.replace(look, channels="combined")
     if how in ("combined", "as image"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xaiwidgets.render.box import Box
+    from xaiwidgets.render.dominance import Dominance
     from xaiwidgets.render.look import Look
     from xaiwidgets.render.scale import Scale
 
@@ -74,11 +75,14 @@ def _alpha_table(scale: Scale, opacity: int) -> NDArray[np.uint8]:
     return (share * (2 - share) * opacity).round().astype(np.uint8)
 
 
-def heat_rgb(heat: NDArray[Any], scale: Scale, look: Look, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Alpha]:
+def heat_rgb(
+    heat: NDArray[Any], scale: Scale, look: Look, size: tuple[int, int], classes: Dominance | None = None
+) -> tuple[NDArray[np.uint8], Alpha]:
     """Return the colored map ``(H, W, 3)`` at ``size`` and its opacity, for ``blend``.
 
     ``heat`` is ``(h, w)`` at its own resolution, or ``(h, w, 3)`` for a picture around gray; ``look.sign`` is applied
-    before it is interpolated.
+    before it is interpolated. With ``classes``, the hue is that of the class at each place, and the brightness stands
+    for the value; over a photo that is covered by value, the opacity does.
 
     Raises:
         ValueError: the map is not finite or has another shape.
@@ -91,6 +95,10 @@ def heat_rgb(heat: NDArray[Any], scale: Scale, look: Look, size: tuple[int, int]
         # the color that is farthest from gray decides how much of the photo is covered
         return rgb, opacity if look.blend == "even" else np.take(_alpha_table(scale, opacity), rgb).max(axis=2)
     index = scale.to_index(enlarged(shown_part(heat, look.sign), size))
+    if classes is not None:
+        if look.layout == "overlay" and look.blend == "by value":
+            return classes.colors(size), np.take(_alpha_table(scale, opacity), index)
+        return classes.picture(index), opacity
     rgb = np.take(color_table(scale, look), index, axis=0)
     return rgb, opacity if look.blend == "even" else np.take(_alpha_table(scale, opacity), index)
 
@@ -131,12 +139,17 @@ def beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint
 
 
 def compose(
-    photo: NDArray[np.uint8], heat: NDArray[Any] | None, scale: Scale, look: Look, box: Box | None = None
+    photo: NDArray[np.uint8],
+    heat: NDArray[Any] | None,
+    scale: Scale,
+    look: Look,
+    box: Box | None = None,
+    classes: Dominance | None = None,
 ) -> NDArray[np.uint8]:
     """Return what is on screen, uint8 ``(H, W', 3)``, as ``look.layout`` asks; nothing that came in is changed.
 
     Without a map the place of its panel is neutral gray and the overlay is the plain photo. A ``box`` is drawn on the
-    map, wherever that is, never on the plain photo.
+    map, wherever that is, never on the plain photo. ``classes`` give the map their colors (see ``heat_rgb``).
 
     Raises:
         InvalidImage: the photo is not uint8 ``(H, W, 3)``.
@@ -150,7 +163,7 @@ def compose(
         panel: NDArray[np.uint8] = np.full_like(photo, NEUTRAL)
         alpha: Alpha = 0
     else:
-        panel, alpha = heat_rgb(heat, scale, look, photo.shape[:2])
+        panel, alpha = heat_rgb(heat, scale, look, photo.shape[:2], classes)
     shown = blend(photo, panel, alpha) if look.layout == "overlay" else panel
     if box is not None and heat is not None:
         shown = outlined(shown, box)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from xaiwidgets.core.results import Attribution
     from xaiwidgets.render.channels import Shown
+    from xaiwidgets.render.dominance import Dominance
     from xaiwidgets.render.scale import Scale
 
 ENDINGS = (".png", ".svg", ".pdf", ".npz")
@@ -105,15 +106,22 @@ def _draw_colorbar(figure: Figure, axes: Axes, scale: Scale, look: Look, unit: s
     bar.outline.set_visible(False)
 
 
+def _draw_legend(figure: Figure, classes: Dominance) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=one.color, edgecolor="0.4", linewidth=0.5, label=one.words) for one in classes.legend()]
+    figure.legend(handles=patches, loc="outside right upper", fontsize=8, frameon=False)
+
+
 def _panels(attribution: Attribution, image: Any, part: Shown) -> dict[str, NDArray[np.uint8]]:
-    heat, scale, look, box = part.heat, part.scale, part.look, found_box(attribution)
+    heat, scale, look, more = part.heat, part.scale, part.look, (found_box(attribution), part.classes)
     if image is None:
         height, width = attribution.size
         blank = np.zeros((height, width, 3), np.uint8)
-        return {"map": compose(blank, heat, scale, dataclasses.replace(look, layout="map"), box)}
+        return {"map": compose(blank, heat, scale, dataclasses.replace(look, layout="map"), *more)}
     photo = read_pixels(image, attribution.size, attribution.provenance.preprocessing)
     layouts = ("photo", "overlay", "map")
-    return {name: compose(photo, heat, scale, dataclasses.replace(look, layout=name), box) for name in layouts}
+    return {name: compose(photo, heat, scale, dataclasses.replace(look, layout=name), *more) for name in layouts}
 
 
 def attribution_figure(attribution: Attribution, image: Any = None, look: Look | None = None, **changes: Any) -> Figure:
@@ -141,6 +149,8 @@ def attribution_figure(attribution: Attribution, image: Any = None, look: Look |
         if image is not None:
             axes.set_title(name, fontsize=9, color="0.35", loc="left")
     _draw_colorbar(figure, every[-1], part.scale, part.look, attribution.unit)
+    if part.classes is not None:
+        _draw_legend(figure, part.classes)
     columns = int(inches[0] * 10.5)
     figure.suptitle(fill(_title(attribution, part), columns), x=0.01, ha="left", fontsize=11)
     figure.supxlabel(fill(provenance_line(attribution), int(columns * 1.6)), x=0.01, ha="left", fontsize=7, color="0.4")

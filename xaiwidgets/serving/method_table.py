@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from xaiwidgets.core.cards import FAMILIES, cards
 
@@ -25,7 +26,9 @@ def table() -> str:
 
 
 def paper_url(paper: str) -> str:
-    """Return the address of an arXiv id (``arXiv:1610.02391``) or a DOI."""
+    """Return the address of an arXiv id (``arXiv:1610.02391``) or a DOI, or of a search for a title in quotes."""
+    if paper.startswith('"'):
+        return f"https://scholar.google.com/scholar?q={quote(paper)}"
     scheme, _, number = paper.partition(":")
     if scheme.lower() == "arxiv":
         return f"https://arxiv.org/abs/{number}"

@@ -53,7 +53,7 @@ class Frame:
     def pixels(self, look: Look) -> NDArray[np.uint8]:
         """Return the picture on screen, uint8 ``(H, W', 3)``."""
         part = shown(self.result, look)
-        return compose(self.photo, part.heat, part.scale, part.look, found_box(self.result))
+        return compose(self.photo, part.heat, part.scale, part.look, found_box(self.result), part.classes)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,42 @@ class Studio:
             self._publish("model", self.model)
             if self.preprocessing != Preprocessing():  # the photo was shown as the bundled network sees it
                 self._publish("photo", self.photo(self.lens.image))
+
+    def convertible(self) -> bool:
+        """Return whether the loaded model can be given a head of global average pooling here, see ``convert``."""
+        from xaiwidgets.learned.pooling_head import convertible
+
+        return self.model is not None and convertible(self.model)
+
+    def convert(self) -> None:
+        """Train a head of global average pooling on a copy of the model, in sight, and explain what comes out by CAM.
+
+        Asking for something else meanwhile cancels it.
+        """
+        with self._lock:
+            self._turn += 1
+            turn = self._turn
+        self.runner.put(lambda: self._convert(turn))
+
+    def _convert(self, turn: int) -> Iterator[None]:
+        from xaiwidgets.learned.pooling_head import with_pooling_head_steps
+
+        begun, made = time.perf_counter(), None
+        for fit in with_pooling_head_steps(self._ready()):
+            spent, made = time.perf_counter() - begun, fit.model
+            left = spent * (1 / max(fit.progress, 1e-6) - 1)
+            self._tell(turn, Status("Training a head of global average pooling", "busy", fit.progress, spent, left))
+            yield
+        with self._lock:
+            if made is None or turn != self._turn:
+                return
+            self.model, self.frame, self.predictions, self._offered = made.sharing(), None, (), False
+            for kept in (self._inputs, self._predicted, self._logits, self._answers):
+                kept.clear()
+            self.lens = lens = self.lens.with_method("cam").replace(unit=None)
+            self._publish("model", self.model)
+            self._publish("lens", lens)
+            self._ask(lens)
 
     def _time(self) -> Iterator[None]:
         """Probe the network's passes once, after the first answer is on screen."""

@@ -61,6 +61,7 @@ class FullGradPolicy(Policy):
     """
 
     name = "full gradients"
+    ordinary = True
 
     def __init__(self, take: Callable[[Tensor], Tensor], *, simple: bool = False) -> None:
         super().__init__()

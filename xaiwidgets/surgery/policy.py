@@ -43,11 +43,13 @@ class Policy(ABC):
         needs, refuses: kinds that must be there, or must not; a policy refuses each operation by itself.
         sent: number of the signal that is on its way.
         again: the operation that is being chosen for, to be run on other inputs.
+        ordinary: what it sends back is the ordinary gradient, which it only watches.
     """
 
     name: str = ""
     needs: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
+    ordinary: bool = False
 
     def __init__(self) -> None:
         self._gates: dict[int, Tensor] = {}

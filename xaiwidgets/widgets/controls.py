@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from xaiwidgets.core.cards import choices
-from xaiwidgets.core.knobs import Choice, Flag, Knob, LayerName, LayerRules, MethodName, Range, ReferenceName
+from xaiwidgets.core.cards import cards, choices
+from xaiwidgets.core.knobs import (
+    Choice,
+    Flag,
+    Knob,
+    LayerName,
+    LayerRules,
+    MethodName,
+    MethodNames,
+    Range,
+    ReferenceName,
+)
 from xaiwidgets.model.references import reference_sets
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.rules import RulesEditor
@@ -70,7 +80,7 @@ class Control:
                 self.widget.options = _options([*(v for _, v in self.widget.options), value])
             if isinstance(self.knob.domain, ReferenceName) and value not in [v for _, v in self.widget.options]:
                 self.widget.options = _references()  # a set may have been registered since
-            self.widget.value = value
+            self.widget.value = tuple(value.split(",")) if isinstance(self.knob.domain, MethodNames) else value
             self._last = self.value
         finally:
             self._quiet = False
@@ -90,7 +100,7 @@ class Control:
         return not _on_grid(self._last, low, self._step) and any(_same(float(value), float(near)) for near in shown)
 
     def _from_widget(self, value: Any) -> Any:
-        return value
+        return ",".join(map(str, value)) if isinstance(self.knob.domain, MethodNames) else value
 
     def _make(self, layers: Sequence[str]) -> Any:
         knob, domain = self.knob, self.knob.domain
@@ -105,6 +115,9 @@ class Control:
         if isinstance(domain, MethodName):
             options = [(c.title, c.id) for c in choices(domain)]
             return w.Dropdown(options=options, value=knob.default)
+        if isinstance(domain, MethodNames):
+            members = [(made.title, made.id) for made in cards("explainer") if made.id not in domain.exclude]
+            return w.SelectMultiple(options=members, value=tuple(knob.default.split(",")), rows=6)
         if isinstance(domain, ReferenceName):
             return w.Dropdown(options=_references(), value=knob.default)
         if isinstance(domain, LayerRules):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.core.knobs import knobs_of
+from xaiwidgets.learned.pooling_head import SUFFIX as CONVERTED
 from xaiwidgets.model.zoo import BUNDLED
 from xaiwidgets.render.animation import png_bytes
 from xaiwidgets.render.look import Look
@@ -49,6 +50,8 @@ def _target(lens: Lens) -> str:
 
 
 def _model_line(name: str) -> str:
+    if name.endswith(CONVERTED):
+        return f"{_model_line(name.removesuffix(CONVERTED))}\nmodel = xw.with_pooling_head(model)"
     known = name.removesuffix(" (random weights)")
     if known in BUNDLED or known.startswith(("torchvision:", "timm:")):
         return f"model = xw.load_model({known!r}{'' if known == name else ', weights=' + repr('none')})"

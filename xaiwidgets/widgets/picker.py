@@ -35,6 +35,7 @@ class Picker:
         self._chips: dict[str, w.Button] = {}
         self._families: dict[str, w.VBox] = {}
         self._open: set[str] = set()
+        self._offers: dict[str, w.Button] = {}
         for family, title in FAMILIES.items():
             members = [made for made in self._cards.values() if made.family == family]
             if members:
@@ -105,6 +106,20 @@ class Picker:
             lines = (f"{', '.join(titles)}: not here, needs {reason}." for reason, titles in by_reason.items())
             box.children[2].value = "".join(f"<p class='xai-muted xai-limit'>{escape(line)}</p>" for line in lines)
 
+    def offer(self, method: str, words: str, tip: str, accept: Callable[[], None] | None) -> None:
+        """Offer what makes a method applicable as a button below the reasons; with ``accept=None`` no longer."""
+        box = self._families[self._cards[method].family]
+        old = self._offers.pop(method, None)
+        if old is not None:
+            box.children = tuple(child for child in box.children if child is not old)
+            old.close()
+        if accept is not None:
+            button = self._offers[method] = w.Button(description=words, tooltip=tip)
+            button.add_class("xai-plain")
+            button.on_click(lambda _: accept())
+            box.children = (*box.children, button)
+            self._filter()
+
     # -- searching --------------------------------------------------------------------------------------------------
 
     @property
@@ -129,7 +144,8 @@ class Picker:
             opened = searching or family in self._open
             _show(box, any(name in found for name in members))
             _show(box.children[1], opened)
-            _show(box.children[2], opened and not searching)
+            for told in box.children[2:]:
+                _show(told, opened and not searching)
             box.children[0].description = f"{'▾' if opened else '▸'} {FAMILIES[family]} · {len(members)}"
         if not searching:
             self._found.value = ""
@@ -152,8 +168,8 @@ class Picker:
         usable = [name for name in self.found if not self._reasons.get(name)]
         if usable:
             self.search.value = ""
-            self._chips[usable[0]].focus()
             self._chosen(usable[0])
+            self._chips[usable[0]].focus()  # once its family is unfolded
 
 
 def _tip(made: Card) -> str:

@@ -11,6 +11,7 @@ import ipywidgets as w
 from xaiwidgets.core.cards import card
 from xaiwidgets.render.channels import COLORS, shown
 from xaiwidgets.render.colorbar import HEIGHT, colorbar_html
+from xaiwidgets.render.dominance import legend_html
 from xaiwidgets.render.numbers import number
 from xaiwidgets.render.words import describe
 from xaiwidgets.widgets.receipt import line_html
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from xaiwidgets.render.dominance import Dominance
     from xaiwidgets.render.look import Look
     from xaiwidgets.studio.frame import Frame, Status
 
@@ -36,6 +38,7 @@ class Readout:
         self.cursor = w.HTML(layout=w.Layout(width="168px"))
         self.twin = w.HTML()
         self._map: NDArray[np.float32] | None = None
+        self._classes: Dominance | None = None
         self._unit = ""
         self._sent = 0.0
         row = w.HBox([self.bar, self.cursor], layout=w.Layout(width="100%", align_items="center"))
@@ -46,14 +49,15 @@ class Readout:
     def show(self, frame: Frame, look: Look) -> None:
         """Say what the frame shows under this look."""
         result, part = frame.result, shown(frame.result, look)
-        self._map, self._unit = part.points, result.unit
+        self._map, self._unit, self._classes = part.points, result.unit, part.classes
         self.bar.value = colorbar_html(part.scale, part.look, result.unit)
         method = part.title(card(frame.lens.method).title)
         words = describe(
             part.part, part.map_scale, method=method, target=frame.target, layer=result.layer, unit=result.unit
         )
         notes = escape(" ".join(result.notes))
-        lines = f"{line_html(result)} <span class='xai-muted' title='{notes}'>{notes}</span>"
+        legend = legend_html(part.classes) if part.classes is not None else ""
+        lines = f"{legend}{line_html(result)} <span class='xai-muted' title='{notes}'>{notes}</span>"
         self.twin.value = (
             f"<div class='xai-twin xai-words' role='status' aria-live='polite'>{escape(words)}"
             f"<div class='xai-lines'>{lines}</div></div>"
@@ -72,6 +76,8 @@ class Readout:
             words = " ".join(told)
         else:
             words = f"<b>{number(float(inside))}</b> {escape(self._unit)}"
+            if self._classes is not None:
+                words = f"<b>{escape(self._classes.label(row, column))}</b> {number(float(inside))}"
         self.cursor.value = f"<div class='xai-point' title='{escape(self._unit)}'>under the pointer<br>{words}</div>"
 
     def leave(self) -> None:

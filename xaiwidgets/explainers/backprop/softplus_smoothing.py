@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from xaiwidgets.core.cards import explainer, resolve
 from xaiwidgets.core.knobs import Choice, MethodName, Range, knob
+from xaiwidgets.engine.cost import passes
 from xaiwidgets.explainers.noise import check_wrapper
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class SoftplusSmoothing:
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes of one image: the base's, and a score before and after smoothing."""
         forward, backward = resolve(self.base).cost(size)
+        return forward + 2 * (self.variant == "full"), backward
+
+    def cost_on(self, model: Model, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the passes on a network, for a base whose number of passes depends on it."""
+        forward, backward = passes(resolve(self.base), model, size)
         return forward + 2 * (self.variant == "full"), backward
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:

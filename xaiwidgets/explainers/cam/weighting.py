@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from xaiwidgets.errors import NotApplicable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from xaiwidgets.model.layers import Layer
@@ -37,12 +39,21 @@ def layer_pair(
         InvalidLayer: no such layer, or no spatial map.
     """
     found = layer_for(method, model, target, layer)
-    if model.captures is not None and len(images) == 1:
-        (activation, gradient), scores = model.captures.pair(model, images, target, found.name)
-    else:
-        passed = model.gradient(images, target, layers=[found.name], wrt_input=False)
-        (activation, gradient), scores = passed.layers[found.name], passed.score
+    ((activation, gradient),), scores = layer_pairs(model, images, target, [found.name])
     return activation, gradient, scores, found.name
+
+
+def layer_pairs(
+    model: Model, images: Tensor, target: Target, layers: Sequence[str]
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Return (activation, gradient) of each of these layers, and the scores, from one pass or from a kept one."""
+    if model.captures is None or len(images) > 1:
+        passed = model.gradient(images, target, layers=layers, wrt_input=False)
+        return [passed.layers[name] for name in layers], passed.score
+    found = {}
+    for name in reversed(layers):  # the first pass takes all stages along, and one layer that is none of them: the last
+        found[name], scores = model.captures.pair(model, images, target, name)
+    return [found[name] for name in layers], scores
 
 
 def grad_cam_map(activation: Tensor, gradient: Tensor, *, relu: bool = True, sign: float = 1.0) -> Tensor:

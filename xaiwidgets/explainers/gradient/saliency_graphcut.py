@@ -11,6 +11,7 @@ from xaiwidgets.core.cards import explainer, resolve
 from xaiwidgets.core.knobs import MethodName, Range, knob
 from xaiwidgets.core.results import Attribution
 from xaiwidgets.engine import graphcut
+from xaiwidgets.engine.cost import passes
 from xaiwidgets.explainers.noise import check_wrapper
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class SaliencyGraphcut:
         """Return the (forward, backward) passes of one image: the base's."""
         forward, backward = resolve(self.base).cost(size)
         return forward, backward
+
+    def cost_on(self, model: Model, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the passes on a network, for a base whose number of passes depends on it."""
+        return passes(resolve(self.base), model, size)
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the seeds at every step of the base, then the decision by color, then every cut."""

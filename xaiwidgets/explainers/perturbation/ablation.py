@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.explainers.perturbation import segmented
+from xaiwidgets.core.knobs import Range, knob
+from xaiwidgets.engine.segments import COUNTED, FILLS, number_of
+from xaiwidgets.explainers.perturbation.segmented import HELP, OUTPUTS, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +42,18 @@ class Ablation:
     There is no sampling, so there is no standard error.
     """
 
-    segments: int = segmented.how_many(49)
-    segmenter: str = segmented.segmenter("slic", segmented.COUNTED)
-    fill: str = segmented.fill()
-    output: str = segmented.output("logit")
+    segments: int = knob(49, Range(2, 200, log=True), label="Segments", help="One pass each.")
+    segmenter: str = knob("slic", COUNTED, label="Segments by", help=HELP["segmenter"])
+    fill: str = knob("segment_mean", FILLS, label="Fill", help=HELP["fill"])
+    output: str = knob("logit", OUTPUTS, label="Score", help=HELP["output"], advanced=True)
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the most (forward, backward) passes of one image: one a segment, and the whole photo's."""
-        return segmented.players_of(self.segmenter, self.segments, size) + 1, 0
+        """Return the (forward, backward) passes of one image: one a segment, and the whole photo's."""
+        return number_of(self.segmenter, self.segments, size) + 1, 0
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the falls so far after every batch of segments."""
-        cut = segmented.Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
+        cut = Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
         order = np.argsort(-np.bincount(cut.labels.ravel()), kind="stable")
         shown = np.ones((cut.players + 1, cut.players), dtype=bool)
         shown[np.arange(1, len(shown)), order] = False

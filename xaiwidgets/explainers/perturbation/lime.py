@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.core.knobs import Range, knob
-from xaiwidgets.explainers.perturbation import segmented
+from xaiwidgets.core.knobs import Choice, Range, knob
+from xaiwidgets.engine.segments import FILLS, SEGMENTERS
+from xaiwidgets.explainers.perturbation.segmented import HELP, OUTPUTS, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Below this share of explained variance the surrogate says little about the network.
 FAITHFUL = 0.3
+#: Samples for each segment from which on a good fit is more than what so many coefficients can fit to anything.
+ENOUGH = 2
 
 
 @explainer(
@@ -47,18 +50,23 @@ class Lime:
     """
 
     samples: int = knob(400, Range(10, 20_000, log=True), label="Samples", help="More is less noisy and slower.")
-    segmenter: str = segmented.segmenter("slic")
-    segments: int = segmented.how_many(50)
-    fill: str = segmented.fill()
+    segmenter: str = knob("slic", SEGMENTERS, label="Segments by", help=HELP["segmenter"])
+    segments: int = knob(
+        50, Range(2, 200, log=True), label="Segments", help="quickshift and felzenszwalb find their own number."
+    )
+    fill: str = knob("segment_mean", FILLS, label="Fill", help=HELP["fill"])
     features: int = knob(
         0, Range(0, 50), label="Features", help="Fit only so many segments; 0 is all. The paper shows a few."
     )
-    top: int = knob(5, Range(1, 50), label="Top segments", help="How many positive segments count as the explanation.")
+    show: str = knob(
+        "all", Choice(("all", "top")), label="Show", help="top: only the strongest segments that speak for the class."
+    )
+    top: int = knob(5, Range(1, 50), label="Top segments", help="How many segments are the strongest.", advanced=True)
     width: float = knob(
         0.25, Range(0.01, 10.0), label="Kernel width", help="How far from the photo a copy may be.", advanced=True
     )
     alpha: float = knob(1.0, Range(0.0, 100.0), label="Ridge", help="Shrinks coefficients.", advanced=True)
-    output: str = segmented.output("probability")
+    output: str = knob("probability", OUTPUTS, label="Score", help=HELP["output"], advanced=True)
     seed: int = knob(0, Range(0, 2**31 - 1), label="Seed", help="Same seed, same samples.", advanced=True)
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -67,9 +75,9 @@ class Lime:
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the fit to the samples so far after every batch."""
-        from xaiwidgets.engine.surrogate import Sums, choose, closeness, ridge
+        from xaiwidgets.engine.surrogate import Sums, choose, closeness, ridge, strongest
 
-        cut = segmented.Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
+        cut = Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
         shown = self._drawn(cut.players)
         sums, score = Sums(cut.players), float("nan")
         for numbers, scores in cut.scores(shown):
@@ -79,16 +87,19 @@ class Lime:
             sums.add(z, scores, closeness(z, self.width))
             few = 0 < self.features < cut.players
             fit = ridge(sums, self.alpha, choose(sums, self.features) if few else None)
+            enough = sums.count >= ENOUGH * (self.features if few else cut.players)
+            best = strongest(fit.coefficients, self.top)
             yield cut.result(
-                fit.coefficients,
+                np.where(best, fit.coefficients, 0.0) if self.show == "top" else fit.coefficients,
                 score,
                 numbers.stop / self.samples,
-                notes=(_fidelity(fit.fidelity),),
+                notes=(_fidelity(fit.fidelity, enough=enough),),
                 details={
+                    "weights": fit.coefficients.astype(np.float32),
                     "errors": fit.errors,
                     "fidelity": fit.fidelity,
                     "intercept": fit.intercept,
-                    "top": cut.strongest(fit.coefficients, self.top),
+                    "top": best[cut.labels],
                 },
             )
 
@@ -100,8 +111,10 @@ class Lime:
         return shown
 
 
-def _fidelity(found: float) -> str:
+def _fidelity(found: float, *, enough: bool = True) -> str:
     if math.isnan(found):
         return "The score does not change with what is hidden: there is nothing to explain."
+    if not enough:
+        return "Too few samples to tell how well the linear model fits."
     text = f"Fidelity {found:.2f}: the linear model explains {max(found, 0):.0%} of the scores' variance."
-    return text if found >= FAITHFUL else f"{text} Below {FAITHFUL:.0%}, its coefficients say little."
+    return text if found >= FAITHFUL else f"{text} That is too little to rely on its coefficients."

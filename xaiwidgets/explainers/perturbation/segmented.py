@@ -1,4 +1,4 @@
-"""What the methods share that hide segments of a photo: their knobs, the cut photo, and the scores of parts of it."""
+"""What the methods share that hide segments of a photo: words, the cut photo, and the scores of parts of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xaiwidgets.core.knobs import Choice, Range, knob
+from xaiwidgets.core.knobs import Choice
 from xaiwidgets.core.results import Attribution
-from xaiwidgets.engine.segments import FILLS, SEGMENTERS, grid_shape, hide, segments, spread
+from xaiwidgets.engine.segments import hide, segments, spread
 from xaiwidgets.explainers.onepass import size_of
 
 if TYPE_CHECKING:
@@ -20,40 +20,14 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
 
-#: The cuts that keep to a number of segments, so that passes can be counted before the photo is seen.
-COUNTED = Choice(("grid", "slic"))
 
-
-def segmenter(default: str, domain: Choice = SEGMENTERS) -> Any:
-    """Return the knob for how the photo is cut."""
-    return knob(default, domain, label="Segments by", help="grid: even cells; the others follow the photo's edges.")
-
-
-def how_many(default: int, most: int = 200) -> Any:
-    """Return the knob for the number of segments."""
-    return knob(default, Range(2, most, log=True), label="Segments", help="At most; a cut by color may find fewer.")
-
-
-def fill(default: str = "segment_mean") -> Any:
-    """Return the knob for what a hidden segment shows."""
-    return knob(default, FILLS, label="Fill", help="What a hidden segment shows: its own mean color, or a baseline.")
-
-
-def output(default: str) -> Any:
-    """Return the knob for the score that is watched."""
-    return knob(
-        default,
-        Choice(("probability", "logit", "log_probability")),
-        label="Score",
-        help="Probabilities saturate, logits do not.",
-        advanced=True,
-    )
-
-
-def players_of(how: str, count: int, size: tuple[int, int]) -> int:
-    """Return the number of segments, the most there can be where that depends on the photo."""
-    rows, columns = grid_shape(size, count)
-    return rows * columns if how == "grid" else count
+OUTPUTS = Choice(("probability", "logit", "log_probability"))
+#: What the knobs that all have do, in words.
+HELP = {
+    "segmenter": "grid: even cells; the others follow the photo's edges.",
+    "fill": "What a hidden segment shows: its own mean color, or a baseline.",
+    "output": "Probabilities saturate, logits do not.",
+}
 
 
 class Cut:
@@ -102,8 +76,3 @@ class Cut:
             details=details,
             **more,
         )
-
-    def strongest(self, values: NDArray[Any], count: int) -> NDArray[np.bool_]:
-        """Return the pixels ``(H, W)`` of the segments with the largest positive values, at most ``count``."""
-        order = [number for number in np.argsort(-values, kind="stable")[:count] if values[number] > 0]
-        return np.isin(self.labels, order)

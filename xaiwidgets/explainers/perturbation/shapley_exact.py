@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.explainers.perturbation import segmented
+from xaiwidgets.core.knobs import Range, knob
+from xaiwidgets.engine.segments import COUNTED, FILLS, number_of
+from xaiwidgets.explainers.perturbation.segmented import HELP, OUTPUTS, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,45 +47,40 @@ class ShapleyExact:
     to ``explained``. ``details["coalitions"]`` then holds the score of each coalition by its bit mask.
     """
 
-    segments: int = segmented.how_many(8, MOST)
-    segmenter: str = segmented.segmenter("grid", segmented.COUNTED)
-    fill: str = segmented.fill("blur")
-    output: str = segmented.output("logit")
+    segments: int = knob(8, Range(2, MOST, log=True), label="Segments", help="Each one doubles the passes.")
+    segmenter: str = knob("grid", COUNTED, label="Segments by", help=HELP["segmenter"])
+    fill: str = knob("blur", FILLS, label="Fill", help=HELP["fill"])
+    output: str = knob("logit", OUTPUTS, label="Score", help=HELP["output"], advanced=True)
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes of one image: one for each of all coalitions."""
-        return 2 ** segmented.players_of(self.segmenter, self.segments, size), 0
+        return 2 ** number_of(self.segmenter, self.segments, size), 0
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield an estimate after every batch of coalitions, and the exact values at the end."""
-        from xaiwidgets.engine.surrogate import Sums, eliminated, kernel_shap, shapley, shapley_weight
+        from xaiwidgets.engine.surrogate import GROUPS, Coalitions, Game, shapley, shapley_weight
 
-        cut = segmented.Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
+        cut = Cut(model, image, target, (self.segmenter, self.segments), self.fill, self.output)
         order = _order(cut.players)
         members = (order[:, None] >> np.arange(cut.players)) & 1 == 1
-        sizes = members.sum(axis=1)
+        inner, sizes = members[2:], members[2:].sum(axis=1)
         counts = np.bincount(sizes)
-        inner = (sizes > 0) & (sizes < cut.players)
-        weights = np.array(
-            [shapley_weight(cut.players, int(s)) / counts[s] if i else 0.0 for s, i in zip(sizes, inner, strict=True)]
-        )
-        worth = np.full(len(order), np.nan)
-        sums = Sums(cut.players - 1)
+        weights = np.array([shapley_weight(cut.players, int(size)) / counts[size] for size in sizes])
+        listed = Coalitions(inner, weights, np.zeros((len(inner), GROUPS)))
+        worth, game = np.full(len(order), np.nan), None
         for numbers, scores in cut.scores(members):
-            part = slice(numbers.start, numbers.stop)
-            worth[order[part]] = scores
-            ends = worth[-1], worth[0]
-            more = slice(max(numbers.start, 2), numbers.stop)
-            if more.start < more.stop:
-                sums.add(*eliminated(members[more], scores[more.start - numbers.start :], *ends), weights[more])
+            worth[order[numbers.start : numbers.stop]] = scores
+            if game is None:
+                if numbers.stop < 2:
+                    continue
+                game = Game(listed, float(worth[-1]), float(worth[0]))
+            game.add(worth[order[2 + game.count : numbers.stop]])
             done = numbers.stop == len(order)
-            if not done and np.isnan(ends).any():
-                continue
-            values = shapley(worth) if done else kernel_shap(sums, *ends).coefficients
-            details = {"explained": float(ends[0] - ends[1]), "base": float(ends[1])}
+            values = shapley(worth) if done else game.values()[0]
+            details = {"explained": game.whole - game.empty, "base": game.empty}
             yield cut.result(
                 values,
-                float(ends[0]),
+                game.whole,
                 numbers.stop / len(order),
                 notes=() if done else (f"An estimate: {numbers.stop:,} of {len(order):,} coalitions are scored.",),
                 details={**details, "coalitions": worth.copy()} if done else details,
