@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import xaiwidgets as xw
 from xaiwidgets.core.cards import cards, choices
-from xaiwidgets.core.knobs import LayerName, MethodName, Range
+from xaiwidgets.core.knobs import LayerName, MethodName, MethodNames, Range
 from xaiwidgets.engine.cost import passes
 from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import NotApplicable
@@ -168,6 +168,8 @@ def grid():
                 values = [other.id for other in choices(knob.domain)]
                 if card.id != "smoothgrad":  # one wrapper meets them all; the others one of each family
                     values = list({other.family: other.id for other in CARDS if other.id in values}.values())
+            if isinstance(knob.domain, MethodNames):
+                values += ["grad_cam,saliency", "guided_backprop,rise,noisegrad,guided_ig"]
             for value in dict.fromkeys(values):
                 yield pytest.param(card, knob.name, value, id=f"{card.id}-{knob.name}-{value}")
 

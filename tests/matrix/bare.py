@@ -20,6 +20,7 @@ from xaiwidgets.surgery.coverage import Coverage
 RELUS = {"relu", "relu_", "clamp_min", "clamp_min_"}
 LEAKY = {"leaky_relu", "leaky_relu_"}
 CLIPPED = {"relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_"}
+SMOOTH = {"silu", "silu_", "gelu", "hardswish", "hardswish_", "mish", "elu", "elu_", "softplus", "tanh", "prelu"}
 
 
 class Bent(torch.autograd.Function):
@@ -73,6 +74,24 @@ class OtherReLUs(TorchFunctionMode):
             high = args[2] if len(args) > 2 else kwargs.get("max_val", kwargs.get("max"))
             return float("inf" if high is None else high) if low == 0 else None
         return None
+
+
+class AfterActivations(TorchFunctionMode):
+    """Does something to what every activation gives, gates left alone."""
+
+    def __init__(self, done):
+        super().__init__()
+        self.done = done
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        if OtherReLUs.bound(name, args, kwargs) is None and name not in SMOOTH:
+            return func(*args, **kwargs)
+        x, *rest = args
+        inplace = name.endswith("_") or kwargs.get("inplace") or (rest and rest[-1] is True)
+        made = self.done(func(x.clone(), *rest, **kwargs))
+        return x.copy_(made) if inplace else made
 
 
 class BentMap(torch.autograd.Function):

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bare import Bare, OtherReLUs, OwnWeights, softplus
+from bare import AfterActivations, Bare, OtherReLUs, OwnWeights, softplus
 
 from xaiwidgets.core.cards import cards
 from xaiwidgets.core.knobs import Range
-from xaiwidgets.engine.alike import alike
 from xaiwidgets.engine.bank import Direction, PatternBank, digest
 from xaiwidgets.engine.patterns import use_patterns
 from xaiwidgets.engine.run import drive, last
@@ -198,14 +197,6 @@ def patterned(card, case):
     return judged(distance(result.values, signal[0].numpy()))
 
 
-def together(card, case):
-    """Of saliency and gradient × input it equals NumPy on the plain gradient of the user's own module."""
-    method = card.make(members="saliency,gradient_x_input")
-    gradient = case.gradient()
-    maps = [alike(np.abs(gradient).max(0), "mass"), alike((gradient * case.image[0].numpy()).sum(0), "mass")]
-    return judged(distance(case.run(method).values[0], method.combine(maps)))
-
-
 def rectified(x, high, leak=0.0):
     """Return what a ReLU, clipped or leaky, gives."""
     if leak:
@@ -236,24 +227,23 @@ def feedback_cnn(card, case):
 
 
 def fgvis(card, case):
-    """Two steps of it equal a loop whose filter is put by hand at every ReLU of the user's own module."""
-    found = case.run(card.make(iterations=2, stop=False))
+    """Two steps of it equal a loop whose filter is put by hand behind every activation of the user's own module."""
+    changes = {"iterations": 2, "stop": False, "output": "log_probability", "sparsity": 1e-9}
+    found = case.run(card.make(**changes))
     bounds, mask = [], torch.ones_like(case.image)
     for step in range(3):
         seen = []
 
-        def filtered(x, high, leak=0.0, seen=seen, bounds=bounds):
-            a = rectified(x, high, leak)
-            if leak:
+        def filtered(a, seen=seen, bounds=bounds):
+            seen.append(a.detach().clone())
+            if not bounds:
                 return a
-            seen.append(a.detach())
-            if bounds:
-                inside = (a.detach() <= bounds[len(seen) - 1]).to(a)
-                a.register_hook(lambda g: g * inside)
-            return a * 1
+            limit = bounds[len(seen) - 1]
+            inside = (seen[-1] >= limit.clamp(max=0)) & (seen[-1] <= limit.clamp(min=0))
+            return torch.where(inside, a, a.detach())
 
         shown = (mask * case.image).requires_grad_()
-        with OtherReLUs(filtered):
+        with AfterActivations(filtered):
             score = case.target.score(case.bare.plain(shown.clone()).log_softmax(1))
         if step == 0:
             bounds = seen
@@ -315,9 +305,6 @@ CHECKS = {
     "noisegrad": without_noise,
     "fusiongrad": without_noise,
     "fullgrad": fullgrad,
-    "agg_mean": together,
-    "agg_var": together,
-    "disagreement": together,
     "feedback_cnn": feedback_cnn,
     "fgvis": fgvis,
     "lrp": lrp,

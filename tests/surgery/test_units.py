@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from xaiwidgets.errors import NotApplicable
 from xaiwidgets.surgery.units import Units
 
 
@@ -116,3 +118,33 @@ def test_the_forward_is_the_networks_own_however_it_is_written(make):
         scores = net(leaf.clone())
     torch.testing.assert_close(scores.detach(), net(image).detach())
     assert units.outputs
+
+
+class Own(torch.autograd.Function):
+    """A ReLU in a function of somebody's own."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, *signal):
+        return signal[0] * (ctx.saved_tensors[0] > 0)
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        Own.apply,
+        lambda x: checkpoint(torch.relu, x, use_reentrant=False),
+        lambda x: checkpoint(torch.relu, x, use_reentrant=True),
+    ],
+    ids=["own function", "checkpoint", "reentrant checkpoint"],
+)
+def test_a_rectifier_whose_gate_would_be_forgotten_is_refused(hide, image):
+    with pytest.raises(NotApplicable, match=r"feedback_cnn needs every ReLU in the open.*hides a relu"), Units()():
+        hide(image * 2)
+    with torch.no_grad(), Units()():
+        Own.apply(image * 2)  # without a graph there is nothing to forget
+    assert torch._C._len_torch_function_stack() == 0

@@ -65,6 +65,11 @@ def gate_source(op: Op, output: Tensor) -> Tensor:
     return output if op.inplace or op.kind == "relu" else op.inputs[0]
 
 
+def slope_of(op: Op, output: Tensor) -> Tensor:
+    """Return f'(x) of a ReLU-like activation that has just run: of ReLU and ReLU6 as true and false."""
+    return _gate(op, output) if op.kind in {"relu", "relu6"} else _slope(op, output)
+
+
 def _gate(op: Op, source: Tensor) -> Tensor:
     """``[x > 0]``, or ``[0 < x < high]``, of the input or, which is the same, of the output."""
     return source > 0 if op.kind == "relu" else (source > 0) & (source < op.parameters["high"])

@@ -56,7 +56,7 @@ class SmoothMode(TorchFunctionMode):
         self.smoothing = smoothing
 
     def __enter__(self) -> SmoothMode:
-        self._differentiable, self._hooks = torch.is_grad_enabled(), _saving_hooks()
+        self._differentiable, self._hooks = torch.is_grad_enabled(), saving_hooks()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -71,7 +71,7 @@ class SmoothMode(TorchFunctionMode):
         op = classify(func, args, kwargs)
         if op is None or op.kind not in RECTIFIERS:
             return func(*args, **kwargs)
-        if self._differentiable and (not torch.is_grad_enabled() or _saving_hooks() != self._hooks):
+        if self._differentiable and (not torch.is_grad_enabled() or saving_hooks() != self._hooks):
             raise NotApplicable(
                 "softplus_smoothing",
                 "every ReLU in the open: no checkpointing, no own autograd.Function, no no_grad inside the forward",
@@ -119,7 +119,7 @@ def slope(data: Tensor, beta: float, high: float) -> Tensor:
     return result if math.isinf(high) else result - torch.sigmoid(beta * (data - high))
 
 
-def _saving_hooks() -> object:
+def saving_hooks() -> object:
     """Return who keeps the tensors that the backward pass needs; a checkpoint computes them anew, past any mode."""
     find = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     return None if find is None else find(True)

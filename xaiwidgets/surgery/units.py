@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from xaiwidgets.errors import NotApplicable
+
 from .ops import classify
-from .smooth import RECTIFIERS
+from .smooth import RECTIFIERS, saving_hooks
 
 __all__ = ["UnitMode", "Units"]
 
@@ -43,7 +45,12 @@ class Units:
 
 
 class UnitMode(TorchFunctionMode):
-    """Runs each rectifier as it is, then applies the gates and filters of ``Units``."""
+    """Runs each rectifier as it is, then applies the gates and filters of ``Units``.
+
+    Raises:
+        NotApplicable: a rectifier runs where gates would be forgotten on the way back: inside a checkpoint, an own
+            ``autograd.Function`` or ``no_grad``.
+    """
 
     def __init__(self, units: Units) -> None:
         super().__init__()
@@ -51,6 +58,7 @@ class UnitMode(TorchFunctionMode):
         self._count = 0
 
     def __enter__(self) -> UnitMode:
+        self._differentiable, self._hooks = torch.is_grad_enabled(), saving_hooks()
         if torch.is_grad_enabled():
             self.units.outputs, self.units.signals = [], []
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -68,6 +76,13 @@ class UnitMode(TorchFunctionMode):
         op = classify(func, args, kwargs)
         if op is None or op.kind not in RECTIFIERS:
             return func(*args, **kwargs)
+        if self._differentiable and (not torch.is_grad_enabled() or saving_hooks() != self._hooks):
+            raise NotApplicable(
+                "feedback_cnn",
+                "every ReLU in the open: no checkpointing, no own autograd.Function, no no_grad inside the forward",
+                f"the model hides a {op.name}",
+                ("saliency", "grad_cam", "integrated_gradients"),
+            )
         (data,), high = op.inputs, float(op.parameters.get("high", math.inf))
         written = data if op.inplace else op.parameters.get("out")
         data = data.clone() if isinstance(written, Tensor) else data  # its value is about to be written over

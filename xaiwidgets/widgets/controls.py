@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from xaiwidgets.core.cards import cards, choices
+from xaiwidgets.core.cards import choices
 from xaiwidgets.core.knobs import (
     Choice,
     Flag,
@@ -21,6 +21,7 @@ from xaiwidgets.core.knobs import (
 )
 from xaiwidgets.model.references import reference_sets
 from xaiwidgets.widgets.closing import close_tree
+from xaiwidgets.widgets.members import MembersEditor
 from xaiwidgets.widgets.rules import RulesEditor
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Control:
                 self.widget.options = _options([*(v for _, v in self.widget.options), value])
             if isinstance(self.knob.domain, ReferenceName) and value not in [v for _, v in self.widget.options]:
                 self.widget.options = _references()  # a set may have been registered since
-            self.widget.value = tuple(value.split(",")) if isinstance(self.knob.domain, MethodNames) else value
+            self.widget.value = value
             self._last = self.value
         finally:
             self._quiet = False
@@ -100,7 +101,7 @@ class Control:
         return not _on_grid(self._last, low, self._step) and any(_same(float(value), float(near)) for near in shown)
 
     def _from_widget(self, value: Any) -> Any:
-        return ",".join(map(str, value)) if isinstance(self.knob.domain, MethodNames) else value
+        return value
 
     def _make(self, layers: Sequence[str]) -> Any:
         knob, domain = self.knob, self.knob.domain
@@ -116,8 +117,7 @@ class Control:
             options = [(c.title, c.id) for c in choices(domain)]
             return w.Dropdown(options=options, value=knob.default)
         if isinstance(domain, MethodNames):
-            members = [(made.title, made.id) for made in cards("explainer") if made.id not in domain.exclude]
-            return w.SelectMultiple(options=members, value=tuple(knob.default.split(",")), rows=6)
+            return MembersEditor(domain, knob.default)
         if isinstance(domain, ReferenceName):
             return w.Dropdown(options=_references(), value=knob.default)
         if isinstance(domain, LayerRules):
@@ -223,7 +223,7 @@ def _aligned(widgets: list[Any]) -> list[Any]:
     """Give all labels of a group the width of the longest."""
     longest = max((len(widget.description) for widget in widgets), default=0)
     for widget in widgets:
-        if isinstance(widget, RulesEditor):
+        if isinstance(widget, (RulesEditor, MembersEditor)):
             continue  # its words stand on a button
         widget.style.description_width = f"{min(max(7 * longest + 4, 60), 156)}px"
     return widgets

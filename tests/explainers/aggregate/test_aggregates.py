@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from xaiwidgets import AggMean, AggVar, Disagreement
 from xaiwidgets.core.cards import resolve
 from xaiwidgets.engine.alike import alike
 from xaiwidgets.engine.cost import passes
+from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidKnob, NotApplicable
 
 ALL = (AggMean, AggVar, Disagreement)
@@ -48,12 +51,15 @@ def test_equal_numpy(model, picture, run, maps):
     np.testing.assert_allclose(found.values[0], deviation, rtol=1e-4, atol=1e-9)
 
 
-def test_the_mean_is_never_farther_from_any_map_than_its_members(maps):
+def test_the_mean_is_never_farther_from_any_map_than_its_members(model, picture, run, maps):
+    """Jensen's inequality, for whatever is taken for the truth: an object, noise, or one of the members."""
+    mean = run(AggMean(members=MEMBERS), model, picture(model), 2).values[0].astype(np.float64)
     chance = np.random.default_rng(0)
-    for _ in range(50):
-        truth = chance.normal(size=maps[0].shape)
-        error = ((np.mean(maps, axis=0) - truth) ** 2).mean()
-        assert error <= np.mean([((one - truth) ** 2).mean() for one in maps]) + 1e-15
+    square = np.zeros(mean.shape)
+    square[8:20, 10:22] = 1 / 144
+    for truth in (square, *maps, *(chance.normal(scale=1e-3, size=mean.shape) for _ in range(50))):
+        typical = np.mean([((one - truth) ** 2).mean() for one in maps])
+        assert ((mean - truth) ** 2).mean() < typical * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -64,15 +70,26 @@ def test_the_order_of_members_does_not_matter_and_a_method_counts_once(method, m
     assert method(members="saliency, saliency,grad_cam").members == "saliency,grad_cam"
 
 
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_equal_maps_agree_to_the_last_bit(count, maps):
+    """Where the mean of equal numbers is rounded, their deviation is still none."""
+    one = maps[0].astype(np.float64)
+    same = [one] * count
+    assert not Disagreement().combine(same).any()
+    np.testing.assert_allclose(AggMean().combine(same), one, rtol=1e-14)
+    np.testing.assert_allclose(AggVar().combine(same), one, rtol=1e-14)
+    nearly = [one * (1 + 1e-9 * n) for n in range(count)]
+    np.testing.assert_allclose(AggVar().combine(nearly), one, rtol=1e-7)
+
+
 def test_equal_members_agree(model, picture, run):
-    """Gradient and gradient: DeSaliNet as saliency is saliency."""
-    image = picture(model)
-    same = "saliency,softplus_smoothing"
-    found = run(Disagreement(members="saliency,vargrad"), model, image)
-    assert found.values.max() > 0
-    twice = AggVar(members=same).combine([np.full((2, 2), 0.25)] * 3)
-    np.testing.assert_array_equal(twice, 0.25)
-    assert not Disagreement(members=same).combine([np.full((2, 2), 0.25)] * 3).any()
+    """Without local normalization, DeSaliNet is guided backpropagation."""
+    image, same = picture(model), "guided_backprop,desalinet"
+    alone = np.abs(run(resolve("guided_backprop"), model, image, 2).heatmap())
+    assert not run(Disagreement(members=same), model, image, 2).values.any()
+    for method in (AggMean, AggVar):
+        found = run(method(members=same), model, image, 2).values[0]
+        np.testing.assert_allclose(found / found.sum(), alone / alone.sum(), rtol=1e-5)
 
 
 def test_a_large_epsilon_gives_the_mean_up_to_scale(model, picture, run):
@@ -122,6 +139,34 @@ def test_a_member_that_does_not_apply_is_left_out_and_said(wrap, picture, run):
     assert found.provenance.passes == passes(method, model, (12, 14)) == (2, 2)
     with pytest.raises(NotApplicable, match=r"agg_mean needs at least two members.*These would work: .*saliency"):
         run(AggMean(members="guided_backprop,deconvnet"), model, image)
+
+
+@pytest.mark.parametrize("members", ["saliency,cam,gradient_x_input", "saliency,gradient_x_input,cam"])
+def test_a_member_that_refuses_what_is_asked_is_left_out_and_said(members, model, picture):
+    """A class activation map is not of one place of a hidden unit; that shows only when it is run."""
+    target = xw.Target.hidden("two", 1, (2, 3))
+    results = list(drive(AggMean(members=members), model, picture(model), model.target(target)))
+    assert results[-1].progress == 1
+    assert all(a.progress < b.progress for a, b in pairwise(results))
+    assert results[-1].details["members"] == ("Saliency", "Gradient × input")
+    assert [note for note in results[-1].notes if note.startswith("CAM is left out: it needs ")]
+    both = list(drive(AggMean(members="saliency,gradient_x_input"), model, picture(model), model.target(target)))
+    np.testing.assert_array_equal(results[-1].values, both[-1].values)
+    with pytest.raises(NotApplicable, match=r"agg_mean needs at least two members.*CAM is left out"):
+        list(drive(AggMean(members="cam,saliency"), model, picture(model), model.target(target)))
+
+
+def test_what_it_yields_on_the_way_is_what_the_members_have_said(model, picture, run):
+    image = picture(model)
+    results = list(drive(AggMean(members="grad_cam,rise"), model, image, model.target(2)))
+    first, *middle, last = results
+    np.testing.assert_allclose(first.values[0], alike(run(resolve("grad_cam"), model, image, 2).heatmap(), "mass"))
+    assert len(middle) > 10
+    assert {len(result.details["maps"]) for result in middle} == {2}
+    rise = next(iter(resolve("rise").steps(model, image, model.target(2)))).heatmap()
+    np.testing.assert_allclose(middle[0].values[0], (first.values[0] + alike(rise, "mass")) / 2, rtol=1e-4)
+    assert last.provenance.passes == passes(AggMean(members="grad_cam,rise"), model, (36, 40))
+    assert first.progress == pytest.approx(2 / sum(last.provenance.passes))
 
 
 @pytest.mark.parametrize("method", ALL)

@@ -1,89 +1,218 @@
-"""FGVis against a slow loop, the laws of its defense, and classes that are not in the photo."""
+"""FGVis against a slow loop by hand, the laws of its filter, and classes that are not in the photo."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import xaiwidgets as xw
 from xaiwidgets import FGVis
-from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.data.digits import digits
+from xaiwidgets.engine.baselines import baseline
+from xaiwidgets.errors import InvalidKnob, NotApplicable
+from xaiwidgets.model.propagate import unit_start
+from xaiwidgets.surgery.bounded import BoundsWatch, FilterPolicy
 
 
-def slow(net, image, target, count, *, deleting=True, defend=True, rate=0.1):
-    """The small net, its filter by hand, from the mean color (0)."""
+def filtered(values, bound):
+    """The same values, whose gradient is 0 where they leave ``[min(0, bound), max(0, bound)]`` (eqs. 7 to 9)."""
+    inside = ((values >= bound.clamp(max=0)) & (values <= bound.clamp(min=0))).detach()
+    return torch.where(inside, values, values.detach())
 
-    def forward(x, bounds=None):
-        outputs = []
 
-        def rectified(a):
-            a = a.relu()
-            outputs.append(a.detach())
-            if bounds is not None:
-                inside = (a.detach() <= bounds[len(outputs) - 1]).to(a)
-                a.register_hook(lambda g: g * inside)
-            return a
+class Mixed(nn.Module):
+    """A residual net with a reused leaky ReLU, a ReLU6, and SiLU; ``rectify`` stands for what is done at each."""
 
-        x = nn.functional.max_pool2d(rectified(net.one(x)), 2)
-        return net.head(rectified(net.two(x)).mean(dim=(2, 3))), outputs
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = (nn.Conv2d(c, 6, 3, padding=1) for c in (3, 6, 6))
+        self.leaky, self.six, self.silu = nn.LeakyReLU(0.1, inplace=True), nn.ReLU6(inplace=True), nn.SiLU(inplace=True)
+        self.head = nn.Linear(6, 5)
 
-    bounds = forward(image)[1] if defend else None
-    mask = torch.ones_like(image) if deleting else torch.zeros_like(image)
-    for _ in range(count):
-        shown = (mask * image).requires_grad_()
-        score = forward(shown, bounds)[0].log_softmax(1)[0, target]
-        gradient = torch.autograd.grad(score, shown)[0] * image
-        step = -gradient + 1e-9 if deleting else gradient - 1e-9
-        mask = (mask + rate * step / step.abs().max()).clamp(0, 1)
-    return (1 - mask if deleting else mask)[0].numpy()
+    def forward(self, x, done=lambda a: a):
+        x = done(self.leaky(self.one(x)))
+        x = done(self.six(4 * self.two(x))) + x
+        x = done(functional.leaky_relu(self.three(x), 0.3))
+        return self.head(done(self.silu(x)).mean(dim=(2, 3)))
+
+
+def by_hand(net):
+    """Return the small net of these tests as a function of the picture and of what is done after each ReLU."""
+
+    def forward(x, done):
+        x = functional.max_pool2d(done(net.one(x).relu()), 2)
+        return net.head(done(net.two(x).relu()).mean(dim=(2, 3)))
+
+    return forward
+
+
+def mixed():
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return Mixed().double().eval()
+
+
+def slow(forward, image, cover, target, method):
+    """Return the mask after all steps, with bounds from a pass of its own, and the score before each step."""
+    bounds, deleting = [], method.game == "deletion"
+    forward(image, lambda a: bounds.append(a.detach().clone()) or a)
+    mask = torch.ones_like(image) if deleting or method.start == "whole" else torch.zeros_like(image)
+    scores = []
+    for _ in range(method.iterations):
+        places = iter(bounds)
+        leaf = mask.clone().requires_grad_()
+        seen = leaf * image + (1 - leaf) * cover
+        outputs = forward(seen, (lambda a, p=places: filtered(a, next(p))) if method.defend else lambda a: a)
+        score = outputs.softmax(1)[0, target]
+        scores.append(float(score.detach()))
+        loss = score + method.sparsity * (1 - leaf).sum() if deleting else -score.log() + method.sparsity * leaf.sum()
+        (slope,) = torch.autograd.grad(loss, leaf)
+        mask = (mask - method.rate * slope / slope.abs().max()).clamp(0, 1)
+    return (1 - mask if deleting else mask)[0].numpy(), scores
 
 
 @pytest.mark.parametrize("defend", [True, False])
-@pytest.mark.parametrize("game", ["deletion", "preservation"])
-@pytest.mark.parametrize("style", ["module", "inplace", "functional"])
-def test_is_its_definition(style, game, defend, net, wrap, picture, run):
-    module = net(style)
+@pytest.mark.parametrize(
+    "changes", [{}, {"game": "preservation"}, {"game": "preservation", "start": "whole", "fill": "blur"}], ids=str
+)
+@pytest.mark.parametrize("style", ["module", "inplace", "functional", "mixed"])
+def test_is_its_definition(style, changes, defend, net, wrap, picture, run):
+    module = mixed() if style == "mixed" else net(style)
     model = wrap(module)
     image = picture(model)
-    method = FGVis(game=game, iterations=6, defend=defend, stop=False)
+    method = FGVis(iterations=8, defend=defend, stop=False, sparsity=1e-5, rate=0.2, **changes)
     found = run(method, model, image, 2)
-    wanted = slow(module, image, 2, 6, deleting=game == "deletion", defend=defend)
+    forward = module if style == "mixed" else by_hand(module)
+    wanted, scores = slow(forward, image, baseline(model, image, method.fill), 2, method)
     np.testing.assert_allclose(found.values, wanted, atol=1e-6)
+    assert wanted.std() > 0
     assert 0 <= found.values.min() <= found.values.max() <= 1
-    assert found.provenance.passes == (7, 7)
-    assert len(found.details["curves"]["score"]) == 6
+    assert found.provenance.passes == (10, 8)
+    curve = found.details["curves"]["score"]
+    np.testing.assert_allclose(curve if method.game == "deletion" else np.exp(curve), scores, rtol=1e-5)
+    assert found.details["curves"]["area"][0] == (changes.get("start") == "whole")
+    shown = model.from_pixels(found.details["image"]).double()
+    kept = torch.as_tensor(1 - wanted if method.game == "deletion" else wanted)
+    seen = kept * image + (1 - kept) * baseline(model, image, method.fill)
+    inside = model.to_pixels(seen)
+    np.testing.assert_allclose(model.to_pixels(shown), inside.clip(0, 1), atol=1e-5)
 
 
-def test_the_first_step_of_deletion_is_not_filtered(net, wrap, picture, run):
+def test_the_first_step_of_a_deletion_has_the_plain_gradient(net, wrap, picture, run):
     model = wrap(net())
     image = picture(model)
-    one, other = (run(FGVis(iterations=1, defend=d, stop=False), model, image, 2).values for d in (True, False))
-    np.testing.assert_array_equal(one, other)
+    one, other = (run(FGVis(iterations=1, defend=d), model, image, 2).values for d in (True, False))
+    np.testing.assert_allclose(one, other, atol=1e-7)
+    assert one.max() == pytest.approx(0.1)
 
 
-def test_deletion_lowers_the_score_and_stops_at_the_change():
-    """On the bundled network and a real photo."""
-    model = xw.load_model()
-    found = xw.explain(model, "chelsea", FGVis(iterations=40))
-    curves, step = found.details["curves"], found.details["changed"]
-    assert curves["score"][-1] < curves["score"][0]
-    assert len(curves["score"]) == step < 40
-    assert found.notes[-1] == f"Another class was on top after {step} steps."
-    explained = model.from_pixels(found.details["image"].astype(np.float32))
-    assert model.labels.short(int(model.logits(explained).argmax())) != found.provenance.target
+def test_at_the_photo_itself_the_filter_of_the_bundled_network_is_open_to_the_last_bit(lite0):
+    model, image, target = lite0
+    target = model.target(target)
+    _, watch = model.propagate(image, target, BoundsWatch, start=lambda *_: ())
+    assert len(watch.bounds) == 33
+    endless = [(low, torch.full_like(high, math.inf)) for low, high in watch.bounds]
+    one, other = (
+        model.propagate(image, target, lambda b=b: FilterPolicy(b), start=unit_start)[0].inputs[0]
+        for b in (watch.bounds, endless)
+    )
+    assert one.any()
+    assert torch.equal(one, other)
+    tighter = [(low, 0.5 * high) for low, high in watch.bounds]
+    nothing = model.propagate(image, target, lambda: FilterPolicy(tighter), start=unit_start)[0].inputs[0]
+    assert not nothing.any()  # every unit that is on is above its bound: its signal is exactly 0
 
 
-def test_with_the_defense_an_absent_class_leaves_the_mask_nearly_empty():
-    """On the bundled network and a real photo: preservation of a class that is not there shows at most half as much."""
-    model = xw.load_model()
-    shown = {}
-    for defend in (True, False):
-        method = FGVis(game="preservation", iterations=12, defend=defend)
-        result = xw.explain(model, "coffee", method, target="lawn mower")
-        shown[defend] = result.details["curves"]["score"][-1] - result.details["curves"]["score"][0]
-    assert shown[True] < 0.5 * shown[False]
+def test_noise_is_seeded_and_off_by_default(net, wrap, picture, run):
+    model = wrap(net())
+    image = picture(model)
+    plain, one, same, other = (
+        run(FGVis(iterations=3, stop=False, noise=noise, seed=seed), model, image).values
+        for noise, seed in ((0.0, 1), (0.1, 1), (0.1, 1), (0.1, 2))
+    )
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+    assert np.abs(one - plain).max() > 1e-3
+
+
+def test_a_deletion_ends_when_the_class_changes():
+    """On real digits: what was taken away is enough for another class."""
+    model = xw.load_model("digits_gap")
+    for canvas in digits("single", "test", 2, seed=3).images:
+        photo = np.repeat(np.asarray(canvas)[..., None], 3, axis=2)
+        *_, before, last = xw.explain_steps(model, photo, "fgvis")
+        step = last.details["changed"]
+        assert step == last.details["step"] < 80
+        assert last.progress == 1
+        assert last.details["under"] < 0.5 * last.score
+        assert f"Stopped after {step} of 80 steps: the class changes from " in " ".join(last.notes)
+        np.testing.assert_array_equal(before.values, last.values)
+        shown = model.from_pixels(last.details["image"])
+        assert int(model.logits(shown)[0].argmax()) != int(model.logits(model.input(photo))[0].argmax())
+
+
+def test_for_an_absent_class_the_defended_mask_stays_empty(lite0, run):
+    """On the bundled network and a real photo, a class drawn at random: at most half of the undefended mask."""
+    model, image, _ = lite0
+    absent = int(np.random.default_rng(0).integers(1000))
+    assert float(model.probabilities(image)[0, absent]) < 1e-3
+    for game in ("deletion", "preservation"):
+        area, under = {}, {}
+        for defend in (True, False):
+            found = run(FGVis(game=game, iterations=10, defend=defend, stop=False), model, image, absent)
+            area[defend], under[defend] = found.values.mean(), found.details["under"]
+        assert area[True] <= 0.5 * area[False]
+    assert under[False] > under[True]  # without the defense it makes the class up
+
+
+class Own(torch.autograd.Function):
+    """A ReLU that no mode can see."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, *signal):
+        return signal[0] * (ctx.saved_tensors[0] > 0)
+
+
+class Hidden(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.conv, self.head, self.act = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), act
+
+    def forward(self, x):
+        return self.head(self.act(self.conv(x)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("act", "named"),
+    [(Own.apply, "unseen OwnBackward"), (lambda x: x * torch.sigmoid(x), "sigmoid")],
+    ids=["own", "sigmoid"],
+)
+def test_what_the_filter_cannot_reach_is_named_and_the_undefended_mask_still_works(act, named, wrap, picture, run):
+    model = wrap(Hidden(act).double().eval())
+    with pytest.raises(NotApplicable, match=rf"^fgvis needs .*{named}.*These would work: "):
+        run(FGVis(), model, picture(model))
+    assert run(FGVis(defend=False, iterations=3), model, picture(model)).values.any()
+
+
+def test_a_silent_start_is_said(wrap, picture, run):
+    class Dead(Hidden):
+        def forward(self, x):
+            return self.head(self.act(self.conv(x) - 100).mean(dim=(2, 3)))
+
+    model = wrap(Dead(nn.ReLU()).double().eval())
+    found = run(FGVis(iterations=2), model, picture(model))
+    assert not found.values.any()
+    assert any(note.startswith("No signal comes back to the photo") for note in found.notes)
 
 
 def test_bad_input_is_named():

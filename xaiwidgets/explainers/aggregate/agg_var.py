@@ -8,12 +8,15 @@ import numpy as np
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Range, knob
-from xaiwidgets.explainers.aggregate.together import Together, which_members, which_normalization
+from xaiwidgets.explainers.aggregate.together import Together, deviation, which_members, which_normalization
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+#: A deviation below this share of the mean is that of rounding.
+ROUNDING = 1e-6
 
 
 @explainer(
@@ -53,9 +56,11 @@ class AggVar(Together):
     def combine(self, maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the mean over the deviation."""
         mean: NDArray[np.float64] = np.mean(maps, axis=0)
-        deviation = np.std(maps, axis=0)
-        level = float(deviation.mean())
-        return mean / (deviation + self.epsilon * level) if level else mean
+        spread = deviation(maps)
+        level = float(spread.mean())
+        if level <= ROUNDING * float(np.abs(mean).mean()):  # all agree, and what is left would be noise
+            return mean
+        return mean / (spread + self.epsilon * level)
 
     @property
     def signed(self) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from xaiwidgets.core.cards import explainer
-from xaiwidgets.explainers.aggregate.together import Together, which_members, which_normalization
+from xaiwidgets.explainers.aggregate.together import Together, deviation, which_members, which_normalization
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     "every edge, whatever they mean.",
 )
 class Disagreement(Together):
-    """Standard deviation over methods of their maps, each normalized (Rieger and Hansen 2020, AGG-Var's denominator).
+    """Standard deviation over methods of their maps, each normalized (of AGG-Var; Rieger and Hansen 2020).
 
     Yields ``(1, H, W)`` as shares of the evidence, at least 0; 0 until a second member has been run. ``details`` as in
     ``AggMean``.
@@ -46,5 +45,4 @@ class Disagreement(Together):
 
     def combine(self, maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the standard deviation."""
-        deviation: NDArray[np.float64] = np.std(maps, axis=0)
-        return deviation
+        return deviation(maps)

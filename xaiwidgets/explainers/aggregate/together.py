@@ -35,7 +35,7 @@ def which_members() -> Any:
         MEMBERS,
         MethodNames(exclude=NOT_MEMBERS),
         label="Members",
-        help="At least two, each with its own defaults; hold Ctrl to choose several.",
+        help="The methods that are brought together: at least two, each with its own defaults.",
     )
 
 
@@ -93,29 +93,32 @@ class Together:
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield what the members have said so far, at every step of every member."""
-        chosen, notes = self._sorted(model)
-        size = size_of(image)
+        chosen, told = self._sorted(model)
+        size, notes = size_of(image), list(told)
         shares = np.array([sum(passes(member, model, size)) or 1 for member in chosen], dtype=np.float64)
         ends = np.cumsum(shares) / shares.sum()
         finished: list[NDArray[np.float64]] = []
         names: list[str] = []
+        score, progress = float("nan"), 0.0
         for number, (member, end) in enumerate(zip(chosen, ends, strict=True)):
-            card, start = type(member).card, 0.0 if number == 0 else float(ends[number - 1])
-            last = None
-            for found in member.steps(model, image, target):
+            title, start = type(member).card.title, 0.0 if number == 0 else float(ends[number - 1])
+            last, refusals = None, len(notes)
+            for found in _unless_refused(member.steps(model, image, target), title, notes):
                 if last is None or found.progress > last.progress:
-                    last = found
-                    yield self._result(
-                        [*finished, alike(found.heatmap(), self.normalize)],
-                        [*names, card.title],
-                        (*notes, *_remark(card.title, found)),
-                        found.score,
-                        size,
-                        start + (float(end) - start) * found.progress if end < 1 or found.progress < 1 else 1.0,
-                    )
-            if last is not None:
-                finished.append(alike(last.heatmap(), self.normalize))
-                names.append(card.title)
+                    last, score = found, found.score
+                    done = number == len(chosen) - 1 and found.progress == 1
+                    progress = 1.0 if done else start + (float(end) - start) * found.progress
+                    maps = [*finished, alike(found.heatmap(), self.normalize)]
+                    remarks = (*notes, *_remark(title, found))
+                    yield self._result(maps, [*names, title], remarks, score, size, progress)
+            if last is not None and len(notes) == refusals:
+                finished.append(maps[-1])
+                names.append(title)
+                notes.extend(_remark(title, last))
+            elif len(finished) + len(chosen) - number - 1 < FEWEST:
+                raise self._too_few(model, notes)
+        if progress < 1:  # the last member has refused
+            yield self._result(finished, names, tuple(notes), score, size, 1.0)
 
     def _result(
         self,
@@ -126,7 +129,6 @@ class Together:
         size: tuple[int, int],
         progress: float,
     ) -> Attribution:
-        spread = np.std(maps, axis=0)
         return Attribution(
             values=self.combine(maps)[None].astype(np.float32),
             unit=self.unit,
@@ -135,7 +137,11 @@ class Together:
             progress=progress,
             score=score,
             notes=(f"Of {len(names)}: {', '.join(names)}.", *notes),
-            details={"members": tuple(names), "maps": np.array(maps, np.float32), "spread": spread.astype(np.float32)},
+            details={
+                "members": tuple(names),
+                "maps": np.array(maps, np.float32),
+                "spread": deviation(maps).astype(np.float32),
+            },
         )
 
     @property
@@ -156,13 +162,35 @@ class Together:
             else:
                 kept.append(member)
         if len(kept) < FEWEST:
-            raise NotApplicable(
-                type(self).card.id,  # type: ignore[attr-defined]
-                "at least two members that apply",
-                f"{model.name} leaves {len(kept)} of {self.members}",
-                [card.id for card in cards("explainer") if not missing(card, model)],
-            )
+            raise self._too_few(model, notes)
         return kept, tuple(notes)
+
+    def _too_few(self, model: Model, notes: Sequence[str]) -> NotApplicable:
+        from xaiwidgets.engine.run import missing
+
+        works = [card.id for card in cards("explainer") if not missing(card, model)]
+        found = f"on {model.name}, of {self.members.replace(',', ', ')}: {' '.join(notes).removesuffix('.')}"
+        name: str = type(self).card.id  # type: ignore[attr-defined]
+        return NotApplicable(name, "at least two members that apply", found, works)
+
+
+def deviation(maps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the standard deviation over maps, pixel by pixel; exactly 0 where they are all equal."""
+    found: NDArray[np.float64] = np.std([one - maps[0] for one in maps], axis=0)
+    return found
+
+
+def _unless_refused(steps: Iterator[Attribution], title: str, notes: list[str]) -> Iterator[Attribution]:
+    """Yield what a member yields; one that refuses the network or the target ends, and ``notes`` say why."""
+    while True:
+        try:
+            found = next(steps)
+        except StopIteration:
+            return
+        except NotApplicable as error:
+            notes.append(f"{title} is left out: it needs {error.needs}; {error.found}.")
+            return
+        yield found
 
 
 def _remark(title: str, found: Attribution) -> tuple[str, ...]:

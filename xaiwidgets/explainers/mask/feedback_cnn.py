@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     how="Every ReLU gets a gate. The class score is sent back through the network, every gate where the signal is not "
     "positive is shut, and the photo is seen again through the gates that are left. Weights stay as they are.",
     caution="The score it raises is that of another network than yours. With all gates of one pass decided on the way "
-    "down (recovering) it is guided backpropagation, edges and all. On small nets it hardly localizes.",
+    "down (recovering) it is guided backpropagation, edges and all. On small and light networks the pruned gradient "
+    "hardly localizes, however far the score rises.",
 )
 class FeedbackCnn:
     """Gradient of the score by the photo after hidden gates were set to raise it (Cao et al. 2015; released code 2019).
 
     Yields ``(C, H, W)`` in units of score per unit of input after every round, the first with all gates open, which is
-    saliency; shown by the largest absolute value over channels. ``details``: ``scores`` and ``active`` (share of open
-    gates) by round, and ``box``, the tightest around 95 % of the energy.
+    saliency; shown by the largest absolute value over channels. ``details``: ``scores`` and ``active`` (how far gates
+    are open, on average) by round, and ``box``, the tightest around 95 % of the energy.
 
     ``pruning`` sets all gates at once from one backward pass and sees the photo again; ``recovering`` decides them
     within one backward pass, on the way down; ``relaxed`` moves gates in [0, 1] along the score's derivative, less
@@ -67,7 +68,7 @@ class FeedbackCnn:
             from xaiwidgets.surgery.recipes import GUIDED
 
             found, note = ruled_gradient("feedback_cnn", model, image, target, GUIDED)
-            yield self._result(found.input, found.score, image, target, (note,), {}, 1.0)
+            yield self._result(found.input, float(found.score[0]), image, target, (note,), {}, 1.0)
             return
         from xaiwidgets.surgery.units import Units
 
@@ -79,8 +80,8 @@ class FeedbackCnn:
             scores.append(float(passed.score[0]))
             active.append(_open(units))
             history = {"scores": tuple(scores), "active": tuple(active)}
-            note = f"{active[-1]:.0%} of the gates are open; the score went from {scores[0]:.3g} to {scores[-1]:.3g}."
-            yield self._result(passed.input, passed.score, image, target, (note,), history, number / self.rounds)
+            note = f"The gates are {active[-1]:.0%} open; the score went from {scores[0]:.3g} to {scores[-1]:.3g}."
+            yield self._result(passed.input, scores[0], image, target, (note,), history, number / self.rounds)
             self._move(units)
 
     def _move(self, units: Units) -> None:
@@ -101,7 +102,7 @@ class FeedbackCnn:
     def _result(
         self,
         gradient: Tensor,
-        score: Tensor,
+        score: float,
         image: Tensor,
         target: Target,
         notes: tuple[str, ...],
@@ -119,15 +120,15 @@ class FeedbackCnn:
             reduction="max_abs",
             size=size_of(image),
             progress=progress,
-            score=float(score[0]),
+            score=score,
             notes=notes,
             details={**details, **({} if box is None else {"box": box})},
         )
 
 
 def _open(units: Units) -> float:
-    """Return the share of gates that are open."""
+    """Return how far the gates are open on average: the share of open ones where each is open or shut."""
     if not units.gates:
         return 1.0
     total = sum(gate.numel() for gate in units.gates)
-    return sum(float((gate > 0).sum()) for gate in units.gates) / total
+    return sum(float(gate.double().sum()) for gate in units.gates) / total

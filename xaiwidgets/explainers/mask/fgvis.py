@@ -1,4 +1,4 @@
-"""FGVis: fine-grained visual explanations."""
+"""FGVis: a mask for each pixel and color, learned behind a filter that keeps adversarial signals out."""
 
 from __future__ import annotations
 
@@ -9,140 +9,209 @@ import numpy as np
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, Flag, Range, knob
 from xaiwidgets.core.results import Attribution
-from xaiwidgets.explainers.onepass import size_of, to_numpy
+from xaiwidgets.explainers.onepass import covered, ruled_pass, size_of, to_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
+    from xaiwidgets.model.passes import Gradients
+    from xaiwidgets.model.propagate import Propagation
     from xaiwidgets.model.targets import Target
+    from xaiwidgets.surgery.bounded import BoundsWatch
+
+SILENT = (
+    "No signal comes back to the photo from here: try the logit as score, another fill, noise, or a start from the "
+    "whole photo."
+)
 
 
 @explainer(
     id="fgvis",
     title="FGVis",
     family="mask",
-    idea="Optimizes a mask for every pixel and color, with a defense that keeps it from fooling the network.",
+    idea="Learns which single pixels and colors carry the class, as fine as the photo itself.",
     cite="Wagner, Köhler, Gindele, Hetzel, Wiedemer, Behnke 2019",
     paper="arXiv:1908.02686",
     section="2.3.10",
-    needs=("gradient", "rectifier"),
+    needs=("gradient",),
     signed=False,
-    formula="e = m ⊙ x + (1 − m) ⊙ r;  deletion: min over m of f(e) + λ ‖1 − m‖₁;  preservation: max f(e) − λ ‖m‖₁",
-    how="Gradient steps hide single color values until the class is gone, or show as few as keep it. In each backward "
-    "pass, a ReLU hands its signal on only while it is no more active than on the photo itself: evidence that is not "
-    "in the photo cannot be made up.",
-    caution="Without the defense the mask is adversarial noise, and explains classes that are not there. A class that "
-    "is not in the photo should leave the mask empty: try one.",
+    formula="deletion: min over m of f(e) + λ Σ (1 − m); preservation: min −f(e) + λ Σ m; e = m x + (1 − m) r; "
+    "at each activation h:  R ← R · 1[min(0, h(x)) ≤ h(e) ≤ max(0, h(x))]",
+    how="Every color value of every pixel has a mask of its own, without smoothing, and moves against the gradient. "
+    "That would find adversarial noise; so on the way back no signal passes a unit that is more active than it is for "
+    "the whole photo: a mask can only take away evidence that was there. Deletion ends when the class changes.",
+    caution="Fine grain is not certainty: another start or step size finds other pixels. Switch the defense off to see "
+    "how an unfiltered mask fills with noise, even for a class that is not there. With the defense, an empty map can "
+    "mean that all signals are blocked.",
 )
 class FGVis:
-    """Mask per pixel and color channel, by gradient steps under a gradient filter (Wagner et al. 2019, section 3).
+    """Mask per pixel and color, deletion or preservation game (Wagner et al. 2019, sections 3.1 to 3.3).
 
-    Yields ``(C, H, W)`` in [0, 1], how far each value is hidden (deletion) or kept (preservation), after every step.
-    ``details``: ``curves``, the watched ``score`` and ``area`` (mean of the mask) by step; ``image``, the explanation
-    ``(H, W, C)`` in [0, 1]; ``changed``, the step at which the top class was no longer the first one's, if it was.
+    Yields ``(C, H, W)`` in [0, 1] after every step: how much of each value is taken away (deletion, 1 − m) or kept
+    (preservation, m). Steps go along the gradient over its largest absolute value. The bounds are the photo's own
+    activations, recorded once: the first step of a deletion has the ordinary gradient.
 
-    The log probability is watched. Its gradient is divided by its largest absolute value before a step. With
-    ``defend``, a rectifier's signal is stopped where its output is larger than on the photo.
+    ``details``: ``curves``, ``score`` and ``area`` by step, of the mask before it; ``image``, what the network sees
+    under the mask, ``(H, W, C)`` in [0, 1]; ``step`` of ``planned`` steps; ``under``, at the end, the score under the
+    finished mask; ``changed``, the steps after which another class was on top, if a deletion ended so; ``coverage``,
+    what the filter covered.
+
+    Raises:
+        NotApplicable: with the defense, an activation that the filter has no meaning for.
     """
 
     game: str = knob(
         "deletion",
         Choice(("deletion", "preservation")),
         label="Game",
-        help="deletion: hide until the class is gone; preservation: show until it is there.",
+        help="deletion: the values that must go to lose the class; preservation: those that keep it.",
     )
-    iterations: int = knob(80, Range(1, 1000, log=True), label="Steps", help="The paper takes at most 500.")
-    defend: bool = knob(True, Flag(), label="Defense", help="Off shows how adversarial an undefended mask is.")
-    stop: bool = knob(True, Flag(), label="Stop at the change", help="In deletion, end when another class is on top.")
+    iterations: int = knob(80, Range(1, 1000, log=True), label="Steps", help="When to stop; the paper takes 500.")
+    defend: bool = knob(
+        True, Flag(), label="Defense", help="Stop signals to units that are more active than for the whole photo."
+    )
+    stop: bool = knob(
+        True, Flag(), label="Stop at new class", help="A deletion ends when another class has come to the top."
+    )
+    sparsity: float = knob(
+        1e-8, Range(0.0, 1.0), label="Sparsity λ", help="What each value costs, against the score's slope."
+    )
+    rate: float = knob(
+        0.1,
+        Range(0.005, 1.0, step=0.005),
+        label="Step size",
+        help="How far the value with the steepest slope moves.",
+        advanced=True,
+    )
     fill: str = knob(
-        "mean", Choice(("mean", "black", "gray", "white", "blur")), label="Fill", help="What hides a value."
+        "mean",
+        Choice(("mean", "black", "white", "gray", "blur", "border")),
+        label="Fill",
+        help="What shows where the photo is taken away; mean: the data set's mean color, as in the paper.",
+        advanced=True,
     )
-    rate: float = knob(0.1, Range(0.001, 1.0), label="Step size", help="Largest change of a value in one step.")
-    sparsity: float = knob(1e-9, Range(0.0, 1.0), label="Sparsity", help="Weight of the mask's size.", advanced=True)
+    output: str = knob(
+        "paper",
+        Choice(("paper", "probability", "logit", "log_probability")),
+        label="Score",
+        help="What is lowered or kept up. As in the paper: a deletion lowers the probability, a preservation the "
+        "cross-entropy, which is the log probability with the other sign.",
+        advanced=True,
+    )
+    start: str = knob(
+        "nothing",
+        Choice(("nothing", "whole")),
+        label="Start from",
+        help="Of a preservation: from nothing kept, or from the whole photo. A deletion starts from the whole photo.",
+        advanced=True,
+    )
+    noise: float = knob(
+        0.0,
+        Range(0.0, 1.0, step=0.05),
+        label="Noise",
+        help="Standard deviation of noise on what the network sees, drawn anew at each step; 0 is off.",
+        advanced=True,
+    )
+    seed: int = knob(0, Range(0, 2**31 - 1), label="Seed", help="Of the noise.", advanced=True)
 
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the most (forward, backward) passes of one image: one of each a step, and the photo's own."""
-        return self.iterations + 1, self.iterations + 1
+        """Return the (forward, backward) passes of one image; a deletion that ends at a new class takes fewer."""
+        return self.iterations + 2, self.iterations
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the mask after every step."""
         import torch
 
         from xaiwidgets.engine.baselines import baseline
-        from xaiwidgets.surgery.units import Units
 
-        units = Units()
-        view = model.exactly().transformed(units, "with filtered gradients")
-        asked = target.with_output("log_probability")
+        deletes = self.game == "deletion"
+        paper = "probability" if deletes else "log_probability"
+        target = target.with_output(paper if self.output == "paper" else self.output)
         cover = baseline(model, image, self.fill)
-        difference = image - cover
-        first = view.gradient(image, asked)
-        if self.defend:
-            units.bounds = [output.clone() for output in units.outputs]
-        deleting = self.game == "deletion"
-        mask = torch.ones_like(image) if deleting else torch.zeros_like(image)
-        top, curves, changed = int(first.outputs[0].argmax()), _Curves(), 0
-        score = float(first.score[0] if target.layer else target.score(first.outputs)[0])
-        for number in range(1, self.iterations + 1):
-            passed = view.gradient(cover + mask * difference, asked)
-            curves.add(float(passed.score[0]), float((1 - mask if deleting else mask).mean()))
-            if deleting and not changed and int(passed.outputs[0].argmax()) != top:
-                changed = number
-            direction = passed.input * difference
-            # towards a lower score in deletion, a higher one in preservation; in both, the mask should stay small
-            step = self.sparsity - direction if deleting else direction - self.sparsity
-            largest = step.abs().max()
-            ended = self.stop and bool(changed)
-            if not ended and float(largest) > 0:
-                mask = (mask + self.rate * step / largest).clamp_(0, 1)
-            done = ended or number == self.iterations
-            details: dict[str, Any] = {
-                "curves": curves.taken(),
-                "image": model.to_pixels(cover + mask * difference).clip(0, 1),
-                **({"changed": changed} if changed else {}),
-            }
-            progress = 1.0 if done else number / self.iterations
-            yield self._result(image, 1 - mask if deleting else mask, score, progress, details)
-            if done:
+        score, watch, notes = self._whole(model, image, target)
+        mask = torch.ones_like(image) if deletes or self.start == "whole" else torch.zeros_like(image)
+        curves: dict[str, list[float]] = {"score": [], "area": []}
+        details: dict[str, Any] = {}
+
+        def result(progress: float, *more: str, **found: float) -> Attribution:
+            kept = to_numpy(mask)
+            return Attribution(
+                values=1 - kept if deletes else kept,
+                unit=f"share taken away to lower the {target.unit}" if deletes else f"share kept for the {target.unit}",
+                signed=False,
+                size=size_of(image),
+                reduction="mean",
+                progress=progress,
+                score=score,
+                notes=(*more, *notes),
+                details={
+                    "curves": {name: np.array(values, np.float32) for name, values in curves.items()},
+                    "step": len(curves["score"]),
+                    "planned": self.iterations,
+                    "image": model.to_pixels(torch.lerp(cover, image, mask)).clip(0, 1),
+                    **details,
+                    **found,
+                },
+            )
+
+        first = -1
+        for step in range(self.iterations):
+            seen = torch.lerp(cover, image, mask)  # exactly the photo where all of it is kept
+            if self.noise:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+                noise = torch.randn(image.shape, generator=generator, dtype=torch.float64)
+                seen = seen + self.noise * noise.to(image)
+            found, slope = self._slope(model, seen, target, watch)
+            now, top = float(found.score[0]), int(found.outputs[0].argmax())
+            first = top if first < 0 else first
+            if deletes and self.stop and top != first:
+                was, is_now = model.labels.short(first), model.labels.short(top)
+                note = f"Stopped after {step} of {self.iterations} steps: the class changes from {was} to {is_now}."
+                yield result(1.0, self._ending(mask, target, score, now), note, under=now, changed=step)
                 return
+            details.update(covered(found))
+            curves["score"].append(now)
+            curves["area"].append(float((1 - mask).mean() if deletes else mask.mean()))
+            # both games follow the same slope, down or up: of f − λ Σ m
+            arrived = (image - cover) * slope
+            told = () if arrived.any() else (SILENT,)
+            uphill = arrived - self.sparsity
+            steepest = float(uphill.abs().max())
+            if steepest > 0:
+                way = -1 if deletes else 1
+                mask = (mask + way * self.rate / steepest * uphill).clamp(0, 1)
+            yield result((step + 1) / (self.iterations + 1), *told)
+        under = float(model.scores(torch.lerp(cover, image, mask), target)[0])
+        yield result(1.0, self._ending(mask, target, score, under), *told, under=under)
 
-    def _result(
-        self, image: Tensor, shares: Tensor, score: float, progress: float, details: dict[str, Any]
-    ) -> Attribution:
-        word = "hidden" if self.game == "deletion" else "shown"
-        notes = [f"{float(shares.mean()):.1%} of the values are {word}."]
-        if "changed" in details:
-            steps = details["changed"]
-            notes.append(f"Another class was on top after {steps} step{'s' * (steps > 1)}.")
-        return Attribution(
-            values=to_numpy(shares),
-            unit=f"share {word}",
-            signed=False,
-            reduction="mean",
-            size=size_of(image),
-            progress=progress,
-            score=score,
-            notes=tuple(notes),
-            details=details,
-        )
+    def _whole(self, model: Model, image: Tensor, target: Target) -> tuple[float, BoundsWatch | None, tuple[str, ...]]:
+        """Return the photo's score, its activations as bounds, and what to say about them."""
+        if not self.defend:
+            return float(model.scores(image, target)[0]), None, ("Without the defense: expect adversarial noise.",)
+        from xaiwidgets.surgery.bounded import BoundsWatch
 
+        found, watch = ruled_pass("fgvis", model, image, target, BoundsWatch, start=lambda _source, _scores: ())
+        return float(found.score[0]), watch, ()
 
-class _Curves:
-    """What was watched at every step."""
+    def _slope(
+        self, model: Model, seen: Tensor, target: Target, watch: BoundsWatch | None
+    ) -> tuple[Gradients | Propagation, Tensor]:
+        """Return a pass on what the network sees, and the score's slope by it, filtered if there are bounds."""
+        if watch is None:
+            plain = model.gradient(seen, target)
+            return plain, plain.input
+        from xaiwidgets.model.propagate import unit_start
+        from xaiwidgets.surgery.bounded import FilterPolicy
 
-    def __init__(self) -> None:
-        self.score: list[float] = []
-        self.area: list[float] = []
+        bounds = watch.bounds
+        found, _ = ruled_pass("fgvis", model, seen, target, lambda: FilterPolicy(bounds), start=unit_start)
+        return found, found.inputs[0]
 
-    def add(self, score: float, area: float) -> None:
-        """Write a step down."""
-        self.score.append(score)
-        self.area.append(area)
-
-    def taken(self) -> dict[str, NDArray[np.float32]]:
-        """Return a copy that no later step changes."""
-        return {"score": np.array(self.score, np.float32), "area": np.array(self.area, np.float32)}
+    def _ending(self, mask: Tensor, target: Target, score: float, under: float) -> str:
+        """Return what the finished mask does, in words."""
+        deletes = self.game == "deletion"
+        area, way = float((1 - mask).mean() if deletes else mask.mean()), "taken away" if deletes else "kept"
+        return f"With {area:.2%} of the photo {way}, the {target.unit} goes from {score:.3g} to {under:.3g}."
