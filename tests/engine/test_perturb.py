@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import nets
 import pytest
 import torch
 
 from xaiwidgets.engine import perturb
-from xaiwidgets.engine.perturb import perturbed_scores
+from xaiwidgets.engine.memory import peak_of
+from xaiwidgets.engine.perturb import altered_scores, perturbed_scores
 from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.model import Model
 
@@ -144,3 +147,61 @@ def test_a_buffer_that_is_written_whole_need_not_be_filled_first():
     parts = perturbed_scores(model, image, target, COUNT, write, 2, fresh=False)
     expected = torch.cat([model.scores(image * (number + 1), target) for number in range(COUNT)])
     assert torch.allclose(gather(parts)[1], expected, rtol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_number_of_copies():
+    model, image = Model(nets.f3(), size=nets.SIZE), nets.images()
+    target = model.target(1)
+    model.scores(image, target)
+
+    def run(count):
+        for _ in perturbed_scores(model, image, target, count, lambda copies, numbers: copies.add_(numbers[0]), 4):
+            pass
+
+    few, many = peak_of(lambda: run(4)), peak_of(lambda: run(400))
+    assert few <= many <= 1.01 * few
+
+
+def test_what_a_batch_that_was_too_large_has_taken_is_let_go_before_the_next(monkeypatch):
+    model, image = Model(nets.f3(), size=nets.SIZE), nets.images()
+    held, made = [], []
+    real = perturb._buffer
+
+    def buffer(*args):
+        assert all(one() is None for one in held), "the pass that failed, or its buffer, is still there"
+        made.append(args[1])
+        found = real(*args)
+        held.append(weakref.ref(found))
+        return found
+
+    def scores(images, target):
+        large = torch.ones(1000)
+        held.append(weakref.ref(large))
+        if len(images) > 2:
+            raise MemoryError
+        return torch.zeros(len(images))
+
+    monkeypatch.setattr(perturb, "_buffer", buffer)
+    monkeypatch.setattr(model, "scores", scores)
+    gather(perturbed_scores(model, image, model.target(1), COUNT, shift, 8))
+    assert made == [8, 4, 2]
+
+
+def test_anything_can_be_altered_in_the_same_way():
+    """A layer's output, in its own memory format."""
+    model, image = Model(nets.f3(), size=nets.SIZE), nets.images()
+    tail = model.tail(image, model.target(1), "relu")
+
+    def switch_off(copies, numbers):
+        assert copies.stride()[1:] == tail.activation.stride()[1:]
+        for copy, number in zip(copies, numbers, strict=True):
+            copy[number % 8] = 0
+
+    expected = []
+    for number in range(COUNT):
+        one = tail.activation.clone()
+        one[0, number % 8] = 0
+        expected.append(tail.scores(one))
+    found = gather(altered_scores(model, tail.activation, tail.scores, COUNT, switch_off, 4))
+    assert found[0] == [4, 4, 3]
+    torch.testing.assert_close(found[1], torch.cat(expected), rtol=1e-5, atol=1e-7)

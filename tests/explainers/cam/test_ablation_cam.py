@@ -68,6 +68,18 @@ def test_with_a_mean_and_a_linear_head_a_weight_is_the_channels_share(net, wrap,
     close(run(AblationCam(layer="second"), model, image, 1).details["weights"], shares)
 
 
+def test_on_the_coffee_photo_all_channels_are_their_shares(lite0, run):
+    model, image, target = lite0
+    result = run(AblationCam(), model, image, target)
+    assert result.provenance.passes == (1281, 0)
+    assert not result.notes
+    head = model.gap_head()
+    maps = model.activations(image, ["bn2"])["bn2"][0]
+    shares = (head.weight[target] * maps.mean(dim=(1, 2)) / result.score).numpy()
+    assert np.abs(shares).max() > 0.005
+    np.testing.assert_allclose(result.details["weights"], shares, rtol=0, atol=2e-6)
+
+
 def test_equals_a_library(net, wrap, picture, run, close, pair):
     """It ablates a channel of a layer with negative values by less than 0: compared where the ReLU has run."""
     module = net("module")

@@ -52,6 +52,11 @@ class AblationCam:
     layer: str = which_layer()
     relu: bool = positive("Off shows evidence against, too.")
 
+    @property
+    def effort(self) -> float:
+        """Only what follows the layer is run: after the default one, that is little."""
+        return 0.5 if self.layer else 0.1
+
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the most (forward, backward) passes of one image: one a channel, and the whole picture's."""
         return self.channels + 1, 0
