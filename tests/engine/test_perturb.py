@@ -187,6 +187,23 @@ def test_what_a_batch_that_was_too_large_has_taken_is_let_go_before_the_next(mon
     assert made == [8, 4, 2]
 
 
+def test_a_buffer_that_does_not_fit_is_halved_too(monkeypatch):
+    model, image = Model(nets.f3(), size=nets.SIZE), nets.images()
+    expected, asked, real = loop(model, image, model.target(1)), [], perturb._buffer
+
+    def buffer(base, size):
+        asked.append(size)
+        if size > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        return real(base, size)
+
+    monkeypatch.setattr(perturb, "_buffer", buffer)
+    sizes, scores = gather(perturbed_scores(model, image, model.target(1), COUNT, shift, 8))
+    assert asked == [8, 4, 2]
+    assert sizes == [2, 2, 2, 2, 2, 1]
+    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_anything_can_be_altered_in_the_same_way():
     """A layer's output, in its own memory format."""
     model, image = Model(nets.f3(), size=nets.SIZE), nets.images()

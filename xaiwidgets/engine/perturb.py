@@ -72,11 +72,9 @@ def altered_scores(
     start = 0
     while start < count:
         numbers = range(start, min(start + size, count))
-        if buffer is None:
-            buffer = _buffer(base, size)
-        scores = _scored(base, buffer[: len(numbers)], numbers, alter, score, fresh=fresh)
+        buffer, scores = _scored(base, buffer, size, numbers, alter, score, fresh=fresh)
         if scores is None:
-            size, buffer = len(numbers) // 2, None
+            size = len(numbers) // 2
             continue
         yield numbers, scores
         start = numbers.stop
@@ -84,24 +82,31 @@ def altered_scores(
 
 def _scored(
     base: Tensor,
-    part: Tensor,
+    buffer: Tensor | None,
+    size: int,
     numbers: range,
     alter: Callable[[Tensor, range], None],
     score: Callable[[Tensor], Tensor],
     *,
     fresh: bool,
-) -> Tensor | None:
-    """Return the scores of one batch, or ``None`` if it was too large; by then, all that it took has been let go."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the buffer and the scores of one batch, or twice ``None`` if either was too large.
+
+    By then, all that the batch took has been let go.
+    """
     try:
+        if buffer is None:
+            buffer = _buffer(base, size)
+        part = buffer[: len(numbers)]
         with torch.no_grad():
             if fresh:
                 part.copy_(base.expand_as(part))
             alter(part, numbers)
-            return score(part)
+            return buffer, score(part)
     except (MemoryError, RuntimeError) as error:
-        if len(part) == 1 or not is_out_of_memory(error):
+        if len(numbers) == 1 or not is_out_of_memory(error):
             raise
-        return None
+        return None, None
 
 
 def _buffer(base: Tensor, size: int) -> Tensor:
