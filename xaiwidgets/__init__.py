@@ -103,6 +103,7 @@ _NAMES = {
     "ActivationMaximization": "synthesis.activation_maximization",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
+    "Compare": "apps.compare",
     "App": "apps.shell",
 }
 __all__ = ["__version__", "errors", *sorted(_NAMES)]  # noqa: PLE0604 - the names are the keys above

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 from ipywidgets.widgets import widget as registry
 
@@ -66,6 +67,42 @@ def test_both_pages_use_one_model(make_app):
     assert app.maximizer.run.state == "done"
 
 
+def test_the_third_page_compares_on_the_same_model_and_photo(make_app):
+    app = make_app()
+    key = app.explorer.studio.album.add(np.zeros((60, 60, 3), np.uint8), "mine")
+    app.explorer.put(image="rocket")
+    app.explorer.studio.put(app.explorer.studio.lens.replace(image=key))
+    assert app.explorer.wait(LONG)
+    app.tabs.value = PAGES[2]
+    first = app.compare
+    assert app.children == (app.explorer, first)
+    assert shown(app) == [False, True]
+    assert first.grid.image == key
+    assert first.studio.model.module is app.explorer.studio.model.module
+    assert first.wait(LONG)
+    assert {panel.state for panel in first.studio.panels.values()} == {"done"}
+    app.tabs.value = PAGES[1]
+    assert app.children == (app.explorer, app.maximizer, first)
+    assert shown(app) == [False, True, False]
+    app.tabs.value = PAGES[2]
+    assert app.compare is first
+    assert shown(app) == [False, False, True]
+
+
+def test_leaving_the_comparison_stops_it(make_app):
+    app = make_app()
+    assert app.explorer.wait(LONG)
+    app.tabs.value = PAGES[2]
+    assert app.compare.wait(LONG)
+    begun = threading.Event()
+    app.compare.studio.on("panels", lambda _: begun.set())
+    app.compare.put(methods=[("rise", {"samples": 16000})], targets=[1])
+    assert begun.wait(LONG)
+    app.tabs.value = PAGES[0]
+    assert app.compare.wait(LONG)
+    assert [panel.state for panel in app.compare.studio.panels.values()] == ["stopped"]
+
+
 def test_weights_are_loaded_once_even_when_the_tab_is_opened_before_they_are_there(make_app, digits, monkeypatch):
     gate, calls = threading.Event(), []
 
@@ -125,8 +162,8 @@ def test_leaving_a_page_pauses_its_work(make_app, digits, monkeypatch):
 def test_close_ends_everything(digits):
     widgets, threads = set(registry._instances), set(threading.enumerate())
     app = App(digits)
-    app.tabs.value = PAGES[1]
-    app.tabs.value = PAGES[0]
+    for name in (*PAGES, PAGES[0]):
+        app.tabs.value = name
     app.close()
     assert ended(threads)
     assert [registry._instances[key] for key in set(registry._instances) - widgets] == []

@@ -1,4 +1,4 @@
-"""The Explorer in JupyterLab and in Notebook 7, where what a person does arrives on a thread of its own."""
+"""The apps in JupyterLab and in Notebook 7, where what a person does arrives on a thread of its own."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HOME = Path(__file__).parents[2]
 OFFLINE = {
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
 }
-SOURCE = ["import xaiwidgets as xw\n", "\n", "app = xw.Explorer()\n", "app"]
 
 
-def notebook():
-    """Return a notebook with the Explorer in its only cell."""
-    cell = {"cell_type": "code", "id": "app", "metadata": {}, "execution_count": None, "outputs": [], "source": SOURCE}
+def notebook(name):
+    """Return a notebook with an app in its only cell."""
+    source = ["import xaiwidgets as xw\n", "\n", f"app = xw.{name}()\n", "app"]
+    cell = {"cell_type": "code", "id": "app", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
@@ -54,12 +54,12 @@ def answers(url):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Return ``serve(app) -> address``: ``lab`` or ``notebook`` on a folder with one notebook, until the test ends."""
+    """Return ``serve(app, name) -> address``: ``lab`` or ``notebook`` on a folder with one notebook."""
     started = []
 
-    def make(app):
+    def make(app, name="Explorer"):
         (tmp_path / "root").mkdir()
-        (tmp_path / "root" / "app.ipynb").write_text(json.dumps(notebook()), "utf-8")
+        (tmp_path / "root" / "app.ipynb").write_text(json.dumps(notebook(name)), "utf-8")
         settings = tmp_path / "settings"
         settings.mkdir()
         (settings / "overrides.json").write_text(json.dumps(OFFLINE), "utf-8")
@@ -203,6 +203,39 @@ def test_explorer_in_jupyterlab(serve, open_page, tmp_path):
     app = page.locator(".xai-app").bounding_box()
     cell = page.locator(".jp-OutputArea-output").first.bounding_box()
     assert app["width"] <= cell["width"] + 1
+    assert page.locator(".xai-error").count() == 0
+    assert page.locator(".jp-OutputArea-output pre").count() == 0  # no traceback
+    page.screenshot(path=tmp_path / "lab.png")
+
+
+def test_compare_in_jupyterlab(serve, open_page, tmp_path):
+    page = open_page(f"{serve('lab', 'Compare')}/lab/tree/app.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=LOADED)
+    run_all(page)
+    done = "document.querySelector('.xai-kind-idle')?.innerText.startsWith('{} panels: {} done')"
+    page.wait_for_function(done.format(8, 8), timeout=LOADED)
+    assert page.locator(".xw-colorbar").count() == 8 + 2
+
+    panels = page.locator("canvas.xai-tiles").first
+    panels.scroll_into_view_if_needed()
+    box = panels.bounding_box()
+    page.mouse.move(box["x"] + box["height"] / 3, box["y"] + box["height"] / 2)
+    page.wait_for_function("document.querySelectorAll('.xai-value').length === 10", timeout=SOON)
+    assert "logit" in page.locator(".xai-value").first.inner_text()
+
+    page.locator(".xai-row button").nth(2).click()
+    page.wait_for_function(done.format(12, 12), timeout=LOADED)
+    assert page.locator(".xai-rowname").count() == 3
+    sheet = page.locator("canvas.xai-tiles").first.bounding_box()
+    assert sheet["height"] == pytest.approx(sheet["width"] / (4 + 3 / 16), abs=1)
+
+    app = page.locator(".xai-app").bounding_box()
+    cell = page.locator(".jp-OutputArea-output").first.bounding_box()
+    assert app["width"] <= cell["width"] + 1
+    assert page.evaluate(
+        "() => { const b = document.querySelector('.xai-board'); return b.scrollWidth <= b.clientWidth }"
+    )
     assert page.locator(".xai-error").count() == 0
     assert page.locator(".jp-OutputArea-output pre").count() == 0  # no traceback
     page.screenshot(path=tmp_path / "lab.png")

@@ -77,3 +77,42 @@ def test_a_sharing_view_has_captures_of_its_own(model):
     assert isinstance(changed.captures, Captures)
     assert changed.captures is not view.captures
     assert model.with_weights({}).captures is None
+
+
+def test_a_whole_pass_serves_the_picture_and_every_stage(model, meter):
+    view, x, target = model.sharing(whole=True), nets.images(), model.target(1)
+    view.captures.admit(x)
+    found = view.gradient(x, target)
+    for stage in model.stages:
+        activation, gradient = view.gradient(x, target, layers=[stage.name], wrt_input=False).layers[stage.name]
+        alone = model.exactly().gradient(x, target, layers=[stage.name])
+        torch.testing.assert_close(activation, alone.layers[stage.name][0], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(gradient, alone.layers[stage.name][1], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(found.input, alone.input, rtol=1e-5, atol=1e-7)
+    assert meter.passes == (1 + len(model.stages), 1 + len(model.stages))  # one of them is the view's
+
+
+def test_a_whole_pass_is_for_admitted_pictures_one_at_a_time(model, meter):
+    view, x, target = model.sharing(whole=True), nets.images(2), model.target(1)
+    view.captures.admit(x[:1])
+    view.gradient(x, target)
+    view.gradient(x[1:], target)
+    view.gradient(x[1:], target)
+    assert meter.passes == (4, 4)
+    view.gradient(x[:1], target)
+    view.gradient(x[:1], target)
+    assert meter.passes == (5, 5)
+    model.gradient(x[:1], target)
+    assert meter.passes == (6, 6)
+
+
+def test_a_whole_pass_follows_target_and_weights(model, meter):
+    view, x = model.sharing(whole=True), nets.images()
+    view.captures.admit(x)
+    one = view.gradient(x, model.target(1)).input
+    assert not torch.equal(view.gradient(x, model.target(2)).input, one)
+    with torch.no_grad():
+        model.module.conv1.weight.mul_(2)
+    assert not torch.equal(view.gradient(x, model.target(1)).input, one)
+    assert meter.passes == (3, 3)
+    assert not view.with_weights({}).captures.whole

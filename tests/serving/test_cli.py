@@ -48,6 +48,12 @@ def test_options_count_before_and_after_the_command(served, order):
     assert served[0].port == 8123
 
 
+def test_the_comparison_is_served(served):
+    assert cli.main(["compare", "--no-browser"]) == 0
+    assert (served[0].notebook.name, served[0].title) == ("compare.ipynb", "Compare")
+    assert set(cli.SERVED) == set(cli.APPS)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_other_machines_need_a_token(served, host):
     cli.main(["--host", host])

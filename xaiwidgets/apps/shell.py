@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from xaiwidgets.apps.compare import Compare
 from xaiwidgets.apps.explorer import Explorer
 from xaiwidgets.apps.maximizer import Maximizer
 from xaiwidgets.errors import InvalidModel
@@ -14,11 +15,12 @@ from xaiwidgets.widgets.closing import close_tree
 if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
-PAGES = ("Explorer", "Maximize")
+PAGES = ("Explorer", "Maximize", "Compare")
+TOOLTIPS = ("Explain a photo", "Watch a network paint", "See many explanations side by side")
 
 
 class App(w.VBox):
-    """The Explorer and the Maximizer under one row of tabs; a page is made when it is first opened.
+    """The Explorer, the Maximizer and Compare under one row of tabs; a page is made when it is first opened.
 
     Args:
         model: a ``Model``, a name for ``load_model``, or ``None`` for the bundled network.
@@ -27,32 +29,48 @@ class App(w.VBox):
 
     def __init__(self, model: Model | str | None = None, image: Any = "coffee") -> None:
         super().__init__()
-        self.tabs = w.ToggleButtons(options=PAGES, tooltips=("Explain a photo", "Watch a network paint"))
+        self.tabs = w.ToggleButtons(options=PAGES, tooltips=TOOLTIPS)
         self.tabs.style.button_width = "96px"
         self.tabs.add_class("xai-tabs")
         self.explorer = Explorer(model, image, nav=self.tabs)
         self.maximizer: Maximizer | None = None
+        self.compare: Compare | None = None
         self.children: tuple[w.Widget, ...] = (self.explorer,)
         self.tabs.observe(self._open, "value")
 
     def _open(self, change: Any) -> None:
-        if change["new"] == PAGES[1]:
-            studio = self.explorer.studio
-            if studio.model is not None:  # else the model is on its way, and both pages wait for it
-                studio.stop()
-            if self.maximizer is None:
-                self.maximizer = Maximizer(studio.model or self._model, nav=self.tabs)
-                self.children = (self.explorer, self.maximizer)
-            page: w.Widget = self.maximizer
-        else:
-            if self.maximizer is not None:
-                self.maximizer.run.pause()
-            page = self.explorer
+        page = self._page(change["new"])
+        self._rest(page)
+        self.children = tuple(p for p in (self.explorer, self.maximizer, self.compare) if p is not None)
         for child in self.children:
             child.layout.display = "" if child is page else "none"
 
+    def _page(self, name: str) -> w.Widget:
+        """Return the page of this name, made now if it was never opened."""
+        studio = self.explorer.studio
+        if name == PAGES[1]:
+            if self.maximizer is None:
+                self.maximizer = Maximizer(studio.model or self._model, nav=self.tabs)
+            return self.maximizer
+        if name == PAGES[2]:
+            if self.compare is None:
+                source = studio.model or self._model
+                self.compare = Compare(source, studio.lens.image, album=studio.album, nav=self.tabs)
+            return self.compare
+        return self.explorer
+
+    def _rest(self, page: w.Widget) -> None:
+        """Stop the work of all pages but this one."""
+        # while the model is on its way, all pages wait for it
+        if page is not self.explorer and self.explorer.studio.model is not None:
+            self.explorer.studio.stop()
+        if self.maximizer is not None and page is not self.maximizer:
+            self.maximizer.run.pause()
+        if self.compare is not None and page is not self.compare and self.compare.studio.model is not None:
+            self.compare.studio.stop()
+
     def _model(self) -> Model:
-        """Wait for the Explorer's model; called on the Maximizer's worker."""
+        """Wait for the Explorer's model; called on the worker of another page."""
         studio = self.explorer.studio
         studio.wait()
         if studio.model is None:
@@ -61,8 +79,8 @@ class App(w.VBox):
 
     def close(self) -> None:
         """End all workers and close all widgets."""
-        self.explorer.close()
-        if self.maximizer is not None:
-            self.maximizer.close()
+        for page in (self.explorer, self.maximizer, self.compare):
+            if page is not None:
+                page.close()
         close_tree(self.tabs, self.layout)
         super().close()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How many (picture, target) pairs are kept.
 KEPT = 3
+#: Pictures whose ordinary gradients are shared.
+MOST_ADMITTED = 16
 
 Pair = tuple["Tensor", "Tensor"]
 
@@ -28,12 +30,13 @@ class Captures:
     """Activations and gradients of all stages, for the last few questions; safe to share between threads.
 
     Args:
-        whole: take every ordinary gradient of a picture in one pass on the network as it was built, by the picture and
-            by all stages at once, so that it serves whatever is asked of that picture and target next.
+        whole: take every ordinary gradient of a picture that was admitted in one pass on the network as it was built,
+            by the picture and by all stages at once, so that it serves whatever is asked of it and its target next.
     """
 
     def __init__(self, whole: bool = False) -> None:
         self.whole = whole
+        self._admitted: OrderedDict[bytes, None] = OrderedDict()
         self._passes: OrderedDict[object, Gradients] = OrderedDict()
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, dict[str, Pair]] = OrderedDict()
@@ -58,6 +61,17 @@ class Captures:
                 old, _ = self._kept.popitem(last=False)
                 self._scores.pop(old, None)
         return found.layers[layer], found.score
+
+    def admit(self, images: Tensor) -> None:
+        """Share the gradients of this picture from now on; those of pictures that a method makes are its own."""
+        with self._lock:
+            self._admitted[_digest(images)] = None
+            while len(self._admitted) > MOST_ADMITTED:
+                self._admitted.popitem(last=False)
+
+    def serves(self, images: Tensor) -> bool:
+        """Return whether one pass is to serve all that is asked of this picture."""
+        return self.whole and len(images) == 1 and _digest(images) in self._admitted
 
     def gradients(self, model: Model, images: Tensor, target: Target, layers: Sequence[str]) -> Gradients | None:
         """Return a kept pass by the picture and by these layers, if there is one."""
@@ -91,5 +105,9 @@ class Captures:
         return made
 
 
+def _digest(images: Tensor) -> bytes:
+    return hashlib.sha1(images.detach().cpu().numpy().tobytes()).digest()
+
+
 def _key(model: Model, images: Tensor) -> tuple[object, ...]:
-    return hashlib.sha1(images.detach().cpu().numpy().tobytes()).digest(), stamp(model.module)
+    return _digest(images), stamp(model.module)

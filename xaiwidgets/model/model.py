@@ -509,7 +509,7 @@ class Model:
         return passes.gradient(network.module, images, target, layers=names, wrt_input=wrt_input, recipe=recipe)
 
     def _shares_whole(self, images: Tensor) -> bool:
-        return self.captures is not None and self.captures.whole and len(images) == 1
+        return self.captures is not None and self.captures.serves(images)
 
     def _whole_gradient(self, images: Tensor, target: Target, names: Sequence[str]) -> Gradients:
         """Return a pass by the picture and by all stages, kept or made now, on the network as it was built."""
@@ -677,8 +677,9 @@ class Model:
         """Return a view of this Model that keeps its last passes: one capture of all stages serves every layer.
 
         With ``whole``, one pass there and back serves all methods that need no more than ordinary gradients of one
-        picture and target: saliency, gradient × input, class activation maps of all layers, and FullGrad if it is the
-        first.
+        target and a picture that the view's ``captures`` were told to admit: saliency, gradient × input, class
+        activation maps of all layers, and FullGrad if it is the first. It is made on the network as it was built (see
+        ``exactly``), also for the maps of layers.
         """
         view = copy.copy(self)
         view.captures = Captures(whole)

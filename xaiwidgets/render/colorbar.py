@@ -40,15 +40,15 @@ def _tick_html(tick: Tick) -> str:
     )
 
 
-def caption(scale: Scale, look: Look, unit: str) -> str:
-    """Return the line under the numbers: the unit, and whether values lie beyond the ends."""
+def caption(scale: Scale, look: Look, unit: str, *, told: bool = True) -> str:
+    """Return the line under the numbers: the unit, and, if ``told``, whether values lie beyond the ends."""
     if scale.empty:
         return "no evidence"
     name = palette_name(scale, look)
     # a palette that was asked for and could not be taken is no secret
     other = "" if look.palette in ("auto", name) else f"signed values: {name.replace('_', ' to ')}"
     drawn = "each color around gray" if look.channels == "as image" else other
-    parts = [unit, drawn, f"clipped at {look.clip:g} %" if scale.clipped else ""]
+    parts = [unit, drawn, f"clipped at {look.clip:g} %" if scale.clipped and told else ""]
     return " · ".join(filter(None, parts))
 
 
@@ -61,10 +61,13 @@ def spoken(scale: Scale, look: Look, unit: str) -> str:
     return f"Color scale from {interval(scale.low, scale.high, unit)}, {name}{clipped}"
 
 
-def colorbar_html(scale: Scale, look: Look, unit: str) -> str:
-    """Return a self-contained snippet of fixed height; when only the photo is shown it keeps its place, unseen."""
+def colorbar_html(scale: Scale, look: Look, unit: str, most: int = 5, *, told: bool = True) -> str:
+    """Return a self-contained snippet of fixed height; when only the photo is shown it keeps its place, unseen.
+
+    It has at most ``most`` numbers; ``told`` is for the caption.
+    """
     hidden = ";visibility:hidden" if look.layout == "photo" else ""
-    marks = "".join(_tick_html(tick) for tick in ticks(scale))
+    marks = "".join(_tick_html(tick) for tick in ticks(scale, most))
     opacity = ";opacity:0.3" if scale.empty else ""
     return (
         f'<div class="xw-colorbar" role="img" aria-label="{escape(spoken(scale, look, unit))}" '
@@ -75,5 +78,5 @@ def colorbar_html(scale: Scale, look: Look, unit: str) -> str:
         f'{opacity}"></div>'
         f'<div style="position:relative;height:20px">{marks}</div>'
         f'<div style="height:16px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;'
-        f'color:var(--jp-ui-font-color2,currentColor)">{escape(caption(scale, look, unit))}</div></div>'
+        f'color:var(--jp-ui-font-color2,currentColor)">{escape(caption(scale, look, unit, told=told))}</div></div>'
     )

@@ -1,135 +1,182 @@
-"""Maps of several methods side by side, on one scale or on their own: for the page, and as a figure."""
+"""A comparison as a figure: a panel a cell with its color bar, and in words how they are scaled."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+import json
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from xaiwidgets.core.results import Attribution
-from xaiwidgets.render.box import found_box
-from xaiwidgets.render.channels import shown
-from xaiwidgets.render.compose import compose
-from xaiwidgets.render.figure import DPI, _draw_colorbar, _figure_png
+from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.render.colorbar import caption
+from xaiwidgets.render.compose import color_table
+from xaiwidgets.render.figure import _figure_png
 from xaiwidgets.render.look import Look
-from xaiwidgets.render.scale import scale_for
+from xaiwidgets.render.panels import NORMALIZED, SAID, made_panel, panels
+from xaiwidgets.render.record import plain
+from xaiwidgets.render.ticks import ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from os import PathLike
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    from xaiwidgets.render.channels import Shown
+    from xaiwidgets.render.panels import Panel
 
-SCALES = ("panel", "shared")
 ENDINGS = (".png", ".svg", ".pdf")
-#: Inches of a panel.
-PANEL = 2.1
-#: What the mode of the scale is called on screen and in print.
-SAID = {
-    "panel": "Each panel has a scale of its own: compare places, not brightness.",
-    "shared": "Panels of one method share a scale: their brightness can be compared.",
-}
+#: Inches of a panel's width, of the row titles, and of what is above and below a panel; dots an inch.
+PANEL, SIDE, ROOM, DPI = 2.0, 0.95, 0.62, 180
+#: Sizes of text in points, and characters of it that fit on a panel's width.
+LARGE, SMALL, LINE = 8, 6.5, 36
 
 
-def parts(results: Mapping[Any, Any], look: Look, scale: str = "panel") -> dict[Any, Shown]:
-    """Return what is shown of each attribution; with ``shared``, the maps of one method get one scale.
-
-    Maps of different methods are never put on one: even in the same unit, a pixel's share and a window's are not alike.
-
-    Raises:
-        ValueError: an unknown scale mode.
-    """
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {scale!r}.")
-    found = {place: shown(one, look) for place, one in results.items() if isinstance(one, Attribution)}
-    if scale == "panel":
-        return found
-    groups: dict[Any, list[Any]] = defaultdict(list)
-    for place, part in found.items():
-        made = results[place].provenance.method
-        groups[made, results[place].unit, part.scale.diverging, part.scale.against, part.heat.ndim].append(place)
-    for places in groups.values():
-        kept = [place for place in places if not found[place].scale.empty]
-        if len(kept) < 2 or found[kept[0]].heat.ndim == 3:
-            continue
-        tops = np.array([[max(abs(found[p].scale.low), abs(found[p].scale.high)) for p in kept]])
-        sign = -1.0 if found[kept[0]].scale.against else 1.0
-        common = scale_for(sign * tops, signed=found[kept[0]].scale.diverging, clip=100.0)
-        for place in places:
-            found[place] = dataclasses.replace(found[place], scale=common)
-    return found
-
-
-def panel(photo: NDArray[np.uint8], part: Shown, attribution: Attribution) -> NDArray[np.uint8]:
-    """Return one panel, uint8 ``(H, W, 3)``; a layout of two pictures is an overlay here."""
-    layout = "overlay" if part.look.layout == "side" else part.look.layout
-    look = dataclasses.replace(part.look, layout=layout)
-    return compose(photo, part.heat, part.scale, look, found_box(attribution), part.classes)
-
-
-def comparison_figure(comparison: Any, *, scale: str = "panel", look: Look | None = None, extra: bool = True) -> Figure:
-    """Return a figure: the photo, a panel a cell with title and color bar, and the mode of the scale in words.
+def comparison_figure(
+    comparison: Any,
+    *,
+    scale: str = "panel",
+    difference: Any = None,
+    extra: bool = True,
+    look: Look | None = None,
+    **changes: Any,
+) -> Figure:
+    """Return a figure: a panel a cell with title and color bar, and below them the photo and what the maps make.
 
     Args:
         comparison: from ``xaiwidgets.compare``.
-        scale: ``panel`` or ``shared``.
+        scale: ``panel`` (each its own), ``shared`` (by the panels of one method and unit) or ``rank``.
+        difference: two (row, column) places, whose difference is shown in the last row, too.
+        extra: a last row with the photo, that difference, and the disagreement of all maps.
         look: palette, opacity and so on.
-        extra: a last row with the map of disagreement, where there are two maps or more.
+        **changes: fields of the look.
+
+    Raises:
+        InvalidKnob: an unknown scale mode, a field of the look outside its domain, or a place without a map.
     """
     from matplotlib.figure import Figure
 
-    look = look or Look()
+    look = dataclasses.replace(look or Look(), **changes)
     plan, results = comparison.plan, comparison.results
-    found = parts(results, look, scale)
-    extra = extra and len(found) > 1
-    rows, columns = len(plan.rows) + extra, len(plan.columns) + 1
+    drawn = panels(results, look, scale)
+    rows, columns = len(plan.rows), len(plan.columns)
+    below = _extras(comparison, look, difference) if extra else {}
+    wide = max(columns, len(below) + 1 if extra else 0)
     height, width = comparison.photo.shape[:2]
-    figure = Figure(figsize=((PANEL + 0.7) * columns, PANEL * height / width * rows + 1.0), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
+    tall = PANEL * height / width + ROOM
+    figure = Figure(figsize=(SIDE + (PANEL + 0.15) * wide, tall * (rows + extra) + 0.55), layout="constrained")
+    axes = figure.subplots(rows + extra, wide + 1, squeeze=False, width_ratios=(SIDE, *[PANEL] * wide))
     for every in axes.ravel():
         every.set_axis_off()
     for row, name in enumerate(plan.rows):
-        axes[row, 0].imshow(comparison.photo)
-        axes[row, 0].set_title(fill(name, 30), fontsize=8, loc="left")
+        _beside(axes[row, 0], name)
         for column, title in enumerate(plan.columns):
-            here, one = axes[row, column + 1], results.get((row, column))
+            here = axes[row, column + 1]
             if row == 0:
-                here.set_title(fill(title, 30), fontsize=8, loc="left")
-            if isinstance(one, Attribution):
-                part = found[row, column]
-                here.imshow(panel(comparison.photo, part, one))
-                _draw_colorbar(figure, here, part.scale, part.look, one.unit)
-            else:
-                here.text(0.02, 0.95, fill(str(one), 34), fontsize=6, va="top", transform=here.transAxes)
+                here.set_title(fill(title, LINE), fontsize=LARGE, loc="left")
+            _draw(figure, here, comparison.photo, drawn.get((row, column)), results.get((row, column)))
     if extra:
-        _draw_disagreement(figure, axes[-1, 0], comparison, look)
-    said = f"{SAID[scale]} {comparison.model} · {comparison.passes[0]} + {comparison.passes[1]} passes"
-    figure.supxlabel(fill(said, int(columns * 34)), x=0.01, ha="left", fontsize=7, color="0.4")
+        _beside(axes[rows, 0], "together" if below else "")
+        axes[rows, 1].imshow(comparison.photo)
+        axes[rows, 1].set_title("photo", fontsize=LARGE, loc="left")
+        for here, (title, one) in zip(axes[rows, 2:], below.items(), strict=False):
+            here.set_title(fill(title, LINE), fontsize=LARGE, loc="left")
+            _draw(figure, here, comparison.photo, one)
+    forward, backward = comparison.passes
+    said = [SAID[scale], NORMALIZED if below else "", f"{comparison.model} · {forward} + {backward} passes"]
+    words = fill(" ".join(filter(None, said)), int((SIDE + PANEL * wide) * 15))
+    figure.supxlabel(words, x=0.01, ha="left", fontsize=SMALL, color="0.35")
     figure.__dict__["_repr_png_"] = partial(_figure_png, figure)
     return figure
 
 
-def _draw_disagreement(figure: Figure, axes: Any, comparison: Any, look: Look) -> None:
-    values = comparison.disagreement().astype(np.float32)
-    common = scale_for(values, signed=False, clip=look.clip)
-    plain = Look(opacity=look.opacity)
-    axes.imshow(compose(comparison.photo, values, common, plain))
-    axes.set_title("disagreement", fontsize=8, loc="left")
-    _draw_colorbar(figure, axes, common, plain, "share of the evidence")
+def _extras(comparison: Any, look: Look, difference: Any) -> dict[str, Panel]:
+    """Return the panels that are made of others, by title."""
+    found = {}
+    if difference is not None:
+        one, other = _places(difference)
+        values = comparison.difference(one, other)
+        title = f"{comparison.plan.title(one)} less {comparison.plan.title(other)}"
+        found[title] = made_panel(values, look, signed=True)
+    if len(comparison.distinct) > 1:
+        title = f"disagreement of the {len(comparison.distinct)} maps (standard deviation)"
+        found[title] = made_panel(comparison.disagreement(), look, signed=False)
+    return found
 
 
-def save_comparison(
-    comparison: Any, path: str | PathLike[str], *, scale: str = "panel", look: Look | None = None, extra: bool = True
-) -> None:
-    """Write the figure as ``.png``, ``.svg`` or ``.pdf``.
+def _places(difference: Any) -> tuple[Any, Any]:
+    try:
+        (row, column), (other_row, other_column) = difference
+    except (TypeError, ValueError):
+        raise InvalidKnob(
+            f"difference must be two places (row, column), such as ((0, 0), (0, 1)); got {difference!r}."
+        ) from None
+    return (row, column), (other_row, other_column)
+
+
+def _beside(axes: Axes, title: str) -> None:
+    axes.text(0.0, 0.98, fill(title, 16), fontsize=LARGE, va="top", transform=axes.transAxes)
+
+
+def _draw(figure: Figure, axes: Axes, photo: Any, panel: Panel | None, result: Any = None) -> None:
+    if panel is None:
+        words = fill(" ".join(str(result if result is not None else "not finished").split()), LINE)
+        axes.text(0.0, 0.98, words, fontsize=SMALL - 0.5, va="top", transform=axes.transAxes)
+        return
+    attribution = result if isinstance(result, Attribution) else None
+    look = panel.drawn.look
+    axes.imshow(panel.compose(photo, attribution), interpolation="nearest" if not look.smooth else "antialiased")
+    if attribution is not None and attribution.progress < 1:
+        box = {"facecolor": "black", "alpha": 0.7, "edgecolor": "none", "pad": 1.5}
+        told = f"{attribution.progress:.0%} done"
+        axes.text(0.02, 0.02, told, fontsize=SMALL, color="white", bbox=box, transform=axes.transAxes)
+    _bar(figure, axes, panel)
+    if panel.drawn.classes is not None:
+        words = " · ".join(one.words for one in panel.drawn.classes.legend()[:4])
+        axes.text(0.0, -0.34, fill(words, LINE), fontsize=SMALL - 1, va="top", transform=axes.transAxes)
+
+
+def _bar(figure: Figure, axes: Axes, panel: Panel) -> None:
+    """Draw the color bar below a panel, exactly as wide."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    scale, look = panel.drawn.scale, panel.drawn.look
+    table = color_table(scale, look)[:: -1 if scale.against else 1]
+    colors = ScalarMappable(Normalize(scale.low, scale.high), ListedColormap(table / 255.0))
+    place = axes.inset_axes((0.0, -0.075, 1.0, 0.04))
+    bar = figure.colorbar(colors, cax=place, orientation="horizontal")
+    marks = ticks(scale, 4)
+    bar.set_ticks([t.value for t in marks], labels=[t.label for t in marks])
+    bar.set_label(fill(caption(scale, look, panel.drawn_unit), LINE + 8), fontsize=SMALL, labelpad=1)
+    bar.ax.tick_params(labelsize=SMALL, length=2, pad=1)
+    bar.outline.set_visible(False)
+
+
+def comparison_bytes(comparison: Any, ending: str, **asks: Any) -> bytes:
+    """Return the figure as a file of this ending, ``png``, ``svg`` or ``pdf``; ``asks`` are for the figure.
+
+    The files hold no date, and say in their metadata what it takes to make each map again.
+    """
+    figure = comparison_figure(comparison, **asks)
+    results = {p: one for p, one in comparison.results.items() if isinstance(one, Attribution)}
+    told = {comparison.plan.title(place): plain(one.provenance) for place, one in results.items()}
+    record = json.dumps(told, ensure_ascii=False)
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Description": record},
+        "svg": {"Description": record, "Date": None},
+        "pdf": {"Subject": record, "CreationDate": None},
+    }
+    buffer = BytesIO()
+    figure.savefig(buffer, format=ending, dpi=DPI, metadata=metadata[ending])
+    return buffer.getvalue()
+
+
+def save_comparison(comparison: Any, path: str | PathLike[str], **asks: Any) -> None:
+    """Write the figure as ``.png``, ``.svg`` or ``.pdf``; ``asks`` are for the figure.
 
     Raises:
         ValueError: another ending.
@@ -138,6 +185,4 @@ def save_comparison(
     ending = target.suffix.lower()
     if ending not in ENDINGS:
         raise ValueError(f"path must end in one of {', '.join(ENDINGS)}; got {target.name!r}.")
-    figure = comparison_figure(comparison, scale=scale, look=look, extra=extra)
-    dates = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    figure.savefig(target, format=ending[1:], dpi=DPI, metadata=dates[ending])
+    target.write_bytes(comparison_bytes(comparison, ending[1:], **asks))

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from xaiwidgets.core.knobs import Domain
 
 #: Command, notebook, title.
-APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize")}
+APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize"), "compare": ("compare", "Compare")}
+#: Command, what it serves.
+SERVED = {
+    "explore": "serve the Explorer",
+    "maximize": "serve the live activation maximization",
+    "compare": "serve the comparison of methods side by side",
+}
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -47,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xaiwidgets {_version()}")
     _add_serve_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="command")
-    for name, text in {"explore": "serve the Explorer", "maximize": "serve the live activation maximization"}.items():
+    for name, text in SERVED.items():
         # Its own defaults would overwrite what stands before the command: xaiwidgets --port 8000 maximize.
         _add_serve_options(commands.add_parser(name, help=text, argument_default=argparse.SUPPRESS))
     explain = commands.add_parser("explain", help="explain one photo and write the picture")

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 def close_tree(*roots: w.Widget, keep: Iterable[w.Widget] = ()) -> None:
     """Close these widgets, their children, layouts and styles, but nothing inside ``keep``."""
+    for widget in tree(*roots, keep=keep):
+        widget.close()
+
+
+def tree(*roots: w.Widget, keep: Iterable[w.Widget] = ()) -> Iterator[w.Widget]:
+    """Yield these widgets, their children, layouts and styles, each once, but nothing inside ``keep``."""
     seen = {id(widget) for widget in keep}
     waiting = list(roots)
     while waiting:
@@ -21,4 +27,4 @@ def close_tree(*roots: w.Widget, keep: Iterable[w.Widget] = ()) -> None:
         seen.add(id(widget))
         parts = (*getattr(widget, "children", ()), getattr(widget, "layout", None), getattr(widget, "style", None))
         waiting += [part for part in parts if isinstance(part, w.Widget)]
-        widget.close()
+        yield widget

@@ -174,6 +174,26 @@ class Stage:
         self.canvas.on_key_down(lambda key, shift, _control, _meta: press(str(key), bool(shift)))
 
 
+def make_canvas(width: int, height: int, css_class: str) -> Canvas:
+    """Return a canvas for what draws on it by ``put``."""
+    canvas = Canvas(width=width, height=height)
+    canvas.add_class(css_class)
+    return canvas
+
+
+def put(canvas: Canvas, pixels: NDArray[np.uint8] | bytes, row: int, column: int) -> None:
+    """Draw a picture, uint8 ``(H, W, 3)`` sent as JPEG or the bytes of a PNG, at a place; call it inside ``hold``."""
+    if isinstance(pixels, bytes):
+        _CANVAS_MANAGER.send_draw_command(canvas, COMMANDS["putImageData"], [column, row], [pixels])
+    else:
+        canvas.put_image_data(np.ascontiguousarray(pixels), column, row)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture exactly, as PNG; lightly compressed, for speed."""
+    return _png(pixels)
+
+
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     """Return a picture exactly, as PNG; lightly compressed, for speed."""
     buffer = io.BytesIO()
