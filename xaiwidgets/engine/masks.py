@@ -47,6 +47,9 @@ class RandomMasks:
 class MaskSums:
     """Sums over masks and their weights for each pixel: what a weighted mean of masks and its error are made of.
 
+    With ``coverage``, weights are counted from the first one: a mean moves along with them, and what rounding adds to
+    the error is then a share of how far they differ, not of how large they are.
+
     Args:
         pixels: of a mask.
         each: masks in a row that are one independent draw, 1 or 2.
@@ -57,6 +60,7 @@ class MaskSums:
     def __init__(self, pixels: int, each: int, keep: float, *, coverage: bool) -> None:
         self.each, self.keep, self.coverage = each, keep, coverage
         self.masks = self.draws = 0
+        self.first: torch.Tensor | None = None
         self.total, self.seen, self.squares, self.cross, self.areas = (
             torch.zeros(pixels, dtype=torch.float64) for _ in range(5)
         )
@@ -64,6 +68,9 @@ class MaskSums:
 
     def add(self, weights: torch.Tensor, masks: torch.Tensor) -> None:
         """Add masks ``(n, pixels)`` with their weights ``(n,)``."""
+        if self.coverage:
+            self.first = weights[0].clone() if self.first is None else self.first
+            weights = weights - self.first
         self.masks += len(masks)
         self.total += weights @ masks
         self.seen += masks.sum(dim=0)
@@ -83,6 +90,10 @@ class MaskSums:
     @property
     def mean(self) -> torch.Tensor:
         """The weighted mean of the masks, ``(pixels,)``."""
+        return self._ratio if self.first is None else self._ratio + self.first
+
+    @property
+    def _ratio(self) -> torch.Tensor:
         return self.total / self._whole
 
     @property
@@ -93,7 +104,7 @@ class MaskSums:
             half = self._alone(*self.waiting)
             squares, cross, areas, draws = squares + half[0], cross + half[1], areas + half[2], draws + 1
         if self.coverage:
-            ratio = self.mean
+            ratio = self._ratio
             left = squares - 2 * ratio * cross + ratio**2 * areas
         else:
             left = squares - self.total**2 / draws

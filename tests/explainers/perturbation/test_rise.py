@@ -231,8 +231,10 @@ def test_pairs_show_every_pixel_equally_often(wrap, picture, run):
     assert found.details["standard_error"].max() < 1e-6
 
 
-def test_the_error_of_a_constant_score_divided_by_coverage_is_nothing(wrap, picture, run):
+@pytest.mark.parametrize("batch", [1, 4, 32, 64])
+def test_the_error_of_a_constant_score_divided_by_coverage_is_nothing(batch, wrap, picture, run):
     model = wrap(Constant())
+    model.remember(("batch size", False), lambda: batch)
     image = picture(model)
     assert (
         run(Rise(samples=50, output="logit", normalize="coverage"), model, image).details["standard_error"].max() < 1e-6
