@@ -6,9 +6,10 @@ import nets
 import pytest
 import torch
 
-from xaiwidgets.model.captures import KEPT, Captures
+from xaiwidgets.model.captures import KEPT, Captures, ScoreTable
 from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.model import Model
+from xaiwidgets.model.targets import EachClass
 
 
 @pytest.fixture
@@ -116,3 +117,36 @@ def test_a_whole_pass_follows_target_and_weights(model, meter):
     assert not torch.equal(view.gradient(x, model.target(1)).input, one)
     assert meter.passes == (3, 3)
     assert not view.with_weights({}).captures.whole
+
+
+def table(classes=(0, 2), count=6):
+    return ScoreTable(EachClass(classes, "logit"), torch.zeros(1, len(classes)), count)
+
+
+def test_a_table_grows_without_gaps_and_keeps_what_it_knows():
+    one = table()
+    one.add(range(2, 4), torch.ones(2, 2))
+    assert one.done == 0, "what comes before is not known"
+    one.add(range(3), torch.full((3, 2), 5.0))
+    one.add(range(2, 5), torch.full((3, 2), 7.0))
+    assert one.done == 5
+    assert one.rows(range(5)).tolist() == [[5.0, 5.0]] * 3 + [[7.0, 7.0]] * 2
+    assert one.rows(range(4, 6)) is None
+    one.rows(range(2)).zero_()
+    assert one.rows(range(2)).min() == 5, "what was handed out is a copy"
+
+
+def test_only_the_last_few_tables_are_kept_and_the_longest_that_fits_is_found(model):
+    captures, x, target = Captures(), nets.images(), model.target(0)
+    made = [captures.table(model, x, ("a", number), target, table) for number in range(KEPT + 1)]
+    assert len(set(map(id, made))) == KEPT + 1
+    assert captures.table(model, x, ("a", KEPT), target, table) is made[KEPT]
+    assert captures.table(model, x, ("a", 1), target, table) is made[1]
+    fresh = captures.table(model, x, ("a", 0), target, table)
+    assert fresh is not made[0]
+    more = captures.table(model, x, ("a", 0), model.target(1), lambda: table((0, 1)))
+    assert captures.table(model, x, ("a", 0), target, table) in (fresh, more)
+    more.add(range(2), torch.ones(2, 2))
+    assert captures.table(model, x, ("a", 0), target, table) is more
+    fresh.add(range(3), torch.ones(3, 2))
+    assert captures.table(model, x, ("a", 0), target, table) is fresh

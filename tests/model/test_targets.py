@@ -8,7 +8,7 @@ import torch
 
 from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.model.labels import Labels, imagenet_labels
-from xaiwidgets.model.targets import Question, Target, check_target, class_target, unit_target
+from xaiwidgets.model.targets import EachClass, Question, Target, check_target, class_target, unit_target
 
 LABELS = Labels(("cat", "dog", "tree, oak", "car"))
 OUTPUTS = torch.randn((3, 4), generator=torch.Generator().manual_seed(0))
@@ -129,3 +129,23 @@ def test_a_finished_target_is_checked(target, message):
 def test_a_finished_target_that_fits_is_kept():
     for target in (Target(classes=(0, 3), minus=1), Target(layer="conv", channel=1, position=(3, 4))):
         assert check_target(target, LABELS, (2, 4, 5)) is target
+
+
+@pytest.mark.parametrize("output", ["logit", "probability", "log_probability"])
+def test_several_classes_side_by_side_say_the_same_of_any_target_of_them(output):
+    columns = EachClass((0, 1, 3), output)
+    scores = columns.score(OUTPUTS)
+    assert scores.shape == (3, 3)
+    for wanted, minus in ((3, None), ([1, 3], None), (3, 0)):
+        target = class_target(LABELS, wanted, minus).with_output(output)
+        assert columns.covers(target)
+        assert torch.equal(columns.read(scores, target), target.score(OUTPUTS))
+
+
+def test_targets_that_do_not_follow_from_some_classes():
+    columns = EachClass((0, 1, 3), "logit")
+    assert not columns.covers(Target(classes=(0, 2)))
+    assert not columns.covers(Target(classes=(0,), minus=2))
+    assert not columns.covers(Target(classes=(0,), output="probability"))
+    assert not columns.covers(Target(layer="one"))
+    assert columns.covers(Target(classes=(0,), minus=3))

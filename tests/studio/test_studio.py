@@ -110,6 +110,21 @@ def test_going_back_costs_no_pass_and_says_so(make_studio, record, spent):
     assert [event for event, _ in heard] == ["lens", "frame", "status"]
 
 
+def test_rise_for_another_likely_class_costs_no_pass(make_studio, digits, spent):
+    lens = Lens(method="rise").with_knobs(samples=40)
+    studio = make_studio(lens)
+    studio.start()
+    assert studio.frame.result.provenance.passes == (41, 0)
+    other = studio.predictions[1]
+    spent.clear()
+    studio.put(lens.replace(target=(other.index,)))
+    assert spent == []
+    assert studio.frame.target == other.label
+    assert studio.frame.result.progress == 1
+    alone = xw.explain(digits, studio.album.get(lens.image), "rise", target=other.index, samples=40)
+    np.testing.assert_array_equal(studio.frame.result.values, alone.values)
+
+
 def test_going_back_to_a_photo_brings_its_predictions_back(make_studio, record):
     studio = make_studio()
     studio.start()

@@ -7,14 +7,45 @@ from typing import TYPE_CHECKING
 import torch
 
 from xaiwidgets.engine.batching import batch_size, is_out_of_memory
+from xaiwidgets.model.captures import ScoreTable
+from xaiwidgets.model.targets import EachClass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
+
+#: A run for one class keeps the scores of so many classes, those that come first on the picture itself.
+LIKELIEST = 10
+
+
+def score_table(model: Model, image: Tensor, target: Target, series: Hashable, count: int) -> ScoreTable | None:
+    """Return where the scores of altered copies are kept for other classes, with what is known of them already.
+
+    ``None`` where nothing is kept: for a hidden unit, and on a Model that does not share its passes. A new table takes
+    one pass, that of the picture itself. It has the ``LIKELIEST`` classes and those of the target.
+
+    Args:
+        model: under study.
+        image: input ``(1, C, H, W)``.
+        target: what is scored first.
+        series: all that the copies follow from besides the picture.
+        count: how many copies.
+    """
+    if model.captures is None or target.layer:
+        return None
+
+    def make() -> ScoreTable:
+        every = model.scores(image, EachClass(tuple(range(model.classes)), target.output))
+        first = every[0].argsort(descending=True, stable=True)[:LIKELIEST].tolist()
+        others = () if target.minus is None else (target.minus,)
+        columns = EachClass(tuple(sorted({*first, *target.classes, *others})), target.output)
+        return ScoreTable(columns, every[:, list(columns.classes)], count)
+
+    return model.captures.table(model, image, (series, count), target, make)
 
 
 def perturbed_scores(
@@ -26,6 +57,7 @@ def perturbed_scores(
     batch: int | None = None,
     *,
     fresh: bool = True,
+    table: ScoreTable | None = None,
 ) -> Iterator[tuple[range, Tensor]]:
     """Yield (numbers, scores ``(n,)``) of ``count`` altered copies of ``image``, batch after batch.
 
@@ -40,9 +72,15 @@ def perturbed_scores(
             numbers when memory runs out.
         batch: images a pass; measured when not given.
         fresh: fill the buffer with copies of the image first; off for an ``alter`` that writes every value itself.
+        table: from ``score_table``; what it knows takes no pass and no call of ``alter``, and the rest is added to it.
     """
     base = image.contiguous(memory_format=torch.channels_last)
-    yield from altered_scores(model, base, lambda part: model.scores(part, target), count, alter, batch, fresh=fresh)
+    asked = target if table is None else table.columns
+    scored = altered_scores(
+        model, base, lambda part: model.scores(part, asked), count, alter, batch, fresh=fresh, table=table
+    )
+    for numbers, scores in scored:
+        yield numbers, scores if table is None else table.columns.read(scores, target)
 
 
 def altered_scores(
@@ -54,6 +92,7 @@ def altered_scores(
     batch: int | None = None,
     *,
     fresh: bool = True,
+    table: ScoreTable | None = None,
 ) -> Iterator[tuple[range, Tensor]]:
     """Yield (numbers, scores) of altered copies of anything, such as a layer's output; see ``perturbed_scores``.
 
@@ -65,6 +104,7 @@ def altered_scores(
         alter: see ``perturbed_scores``.
         batch: copies at once; measured when not given.
         fresh: see ``perturbed_scores``.
+        table: where the scores are kept, if they are.
     """
     largest = model.inspection.largest_batch or count
     size = max(1, min(batch or batch_size(model), count, largest))
@@ -72,10 +112,14 @@ def altered_scores(
     start = 0
     while start < count:
         numbers = range(start, min(start + size, count))
-        buffer, scores = _scored(base, buffer, size, numbers, alter, score, fresh=fresh)
+        scores = None if table is None else table.rows(numbers)
         if scores is None:
-            size = len(numbers) // 2
-            continue
+            buffer, scores = _scored(base, buffer, size, numbers, alter, score, fresh=fresh)
+            if scores is None:
+                size = len(numbers) // 2
+                continue
+            if table is not None:
+                table.add(numbers, scores)
         yield numbers, scores
         start = numbers.stop
 

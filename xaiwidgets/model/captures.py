@@ -1,4 +1,4 @@
-"""The last passes of a Model, kept so that one of them serves every layer of a class activation map."""
+"""The last passes of a Model, kept so that one of them serves every layer of a class activation map, or every class."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+import torch
+
 from xaiwidgets.model.skeleton import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.passes import Gradients
-    from xaiwidgets.model.targets import Target
+    from xaiwidgets.model.targets import EachClass, Target
 
 #: How many (picture, target) pairs are kept.
 KEPT = 3
@@ -24,6 +26,35 @@ KEPT = 3
 MOST_ADMITTED = 16
 
 Pair = tuple["Tensor", "Tensor"]
+
+
+class ScoreTable:
+    """Scores of several classes on a numbered series of altered copies of one picture, as far as it was run.
+
+    Safe to share between threads, and between runs that advance in turn: each finds what the others have added.
+
+    Args:
+        columns: the classes.
+        whole: their scores on the picture itself, ``(1, classes)``.
+        count: how many copies the series has.
+    """
+
+    def __init__(self, columns: EachClass, whole: Tensor, count: int) -> None:
+        self.columns, self.whole, self.done = columns, whole.cpu(), 0
+        self._rows = torch.empty((count, len(columns.classes)), dtype=whole.dtype)
+        self._lock = threading.Lock()
+
+    def rows(self, numbers: range) -> Tensor | None:
+        """Return the scores ``(n, classes)`` of copies, or ``None`` if not all of them are known."""
+        with self._lock:
+            return self._rows[numbers.start : numbers.stop].clone() if numbers.stop <= self.done else None
+
+    def add(self, numbers: range, scores: Tensor) -> None:
+        """Add the scores of copies, unless some before them are missing; those that are known stay."""
+        with self._lock:
+            if numbers.start <= self.done < numbers.stop:
+                self._rows[self.done : numbers.stop] = scores[self.done - numbers.start :].cpu()
+                self.done = numbers.stop
 
 
 class Captures:
@@ -42,6 +73,7 @@ class Captures:
         self._kept: OrderedDict[object, dict[str, Pair]] = OrderedDict()
         self._scores: dict[object, Tensor] = {}
         self._pooled: OrderedDict[object, Pair] = OrderedDict()
+        self._tables: OrderedDict[tuple[object, ...], ScoreTable] = OrderedDict()
 
     def pair(self, model: Model, images: Tensor, target: Target, layer: str) -> tuple[Pair, Tensor]:
         """Return (activation, gradient) of a layer and the scores, from a kept pass or a new one over all stages."""
@@ -103,6 +135,36 @@ class Captures:
             while len(self._pooled) > KEPT:
                 self._pooled.popitem(last=False)
         return made
+
+    def table(
+        self, model: Model, images: Tensor, series: Hashable, target: Target, make: Callable[[], ScoreTable]
+    ) -> ScoreTable:
+        """Return the longest kept table of a picture and series of copies that a target follows from, or a new one.
+
+        A picture's tables differ in their classes; the last few are kept, whosoever's they are.
+        """
+        key = (*_key(model, images), series)
+
+        def held() -> ScoreTable | None:
+            fits = [name for name, one in self._tables.items() if name[:-1] == key and one.columns.covers(target)]
+            if not fits:
+                return None
+            best = max(fits, key=lambda name: self._tables[name].done)
+            self._tables.move_to_end(best)
+            return self._tables[best]
+
+        with self._lock:
+            found = held()
+        if found is not None:
+            return found
+        made = make()
+        with self._lock:
+            found = held()  # another thread may have been faster
+            if found is None:
+                found = self._tables[*key, made.columns] = made
+            while len(self._tables) > KEPT:
+                self._tables.popitem(last=False)
+        return found
 
 
 def _digest(images: Tensor) -> bytes:

@@ -29,7 +29,7 @@ from xaiwidgets.model.propagate import propagate, value_start
 from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
 from xaiwidgets.model.tail import Tail
 from xaiwidgets.model.tape import install
-from xaiwidgets.model.targets import Question, Target, check_target, class_target, unit_target
+from xaiwidgets.model.targets import EachClass, Question, Target, check_target, class_target, unit_target
 from xaiwidgets.surgery.ending import BeforeSoftmax
 from xaiwidgets.surgery.maps import MapWatch
 from xaiwidgets.surgery.mode import refuse_compiled
@@ -350,8 +350,8 @@ class Model:
         """Return softmax probabilities ``(N, K)``."""
         return self.logits(images).softmax(dim=1)
 
-    def scores(self, images: Tensor, target: Target) -> Tensor:
-        """Return the target's scores ``(N,)``, without a graph."""
+    def scores(self, images: Tensor, target: Target | EachClass) -> Tensor:
+        """Return the target's scores ``(N,)``, or those of several classes ``(N, classes)``, without a graph."""
         names = [target.layer] if target.layer else []
         network = self._for(names)
         outputs, records = passes.forward(network.module, network.fit(images), names)

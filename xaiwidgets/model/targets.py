@@ -57,10 +57,7 @@ class Target:
         """Return the scores ``(N,)`` from outputs ``(N, K)`` (logits) and, for a hidden unit, the recorded layers."""
         if self.layer:
             return self._unit_score((records or {})[self.layer])
-        if self.output == "probability":
-            outputs = outputs.softmax(dim=1)
-        elif self.output == "log_probability":
-            outputs = outputs.log_softmax(dim=1)
+        outputs = _as(self.output, outputs)
         total = outputs[:, list(self.classes)].sum(dim=1)
         return total if self.minus is None else total - outputs[:, self.minus]
 
@@ -86,6 +83,43 @@ class Target:
     def hidden(cls, layer: str, channel: int, position: str | tuple[int, int] = "mean") -> Question:
         """Ask for one channel of a hidden layer: its mean, its maximum, its center or one position."""
         return Question(layer=layer, channel=channel, position=position)
+
+
+@dataclass(frozen=True)
+class EachClass:
+    """Several classes side by side, for ``Model.scores``: what one pass says of any target that they make up.
+
+    Attributes:
+        classes: indices, one a column. ``output``: one of ``OUTPUTS``.
+    """
+
+    classes: tuple[int, ...]
+    output: str
+
+    @property
+    def layer(self) -> str:
+        """No hidden layer is read."""
+        return ""
+
+    def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the scores ``(N, classes)`` from outputs ``(N, K)``."""
+        return _as(self.output, outputs)[:, list(self.classes)]
+
+    def covers(self, target: Target) -> bool:
+        """Return whether a target follows from these classes."""
+        wanted = {*target.classes, *(() if target.minus is None else (target.minus,))}
+        return not target.layer and target.output == self.output and wanted <= set(self.classes)
+
+    def read(self, scores: Tensor, target: Target) -> Tensor:
+        """Return the scores ``(N,)`` of a target that they cover, from theirs ``(N, classes)``."""
+        total = scores[:, [self.classes.index(one) for one in target.classes]].sum(dim=1)
+        return total if target.minus is None else total - scores[:, self.classes.index(target.minus)]
+
+
+def _as(output: str, logits: Tensor) -> Tensor:
+    if output == "probability":
+        return logits.softmax(dim=1)
+    return logits.log_softmax(dim=1) if output == "log_probability" else logits
 
 
 @dataclass(frozen=True)

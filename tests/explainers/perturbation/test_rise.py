@@ -259,3 +259,166 @@ def test_the_error_of_a_constant_score_divided_by_coverage_is_nothing(batch, wra
 def test_bad_knobs_are_named(name, value):
     with pytest.raises(InvalidKnob, match=rf"^{name} must be"):
         Rise(**{name: value})
+
+
+# -- one run serves several classes ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wide(wrap):
+    """Return a network of 14 classes, more than are kept, that sees four pictures a pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(54, 14))
+    model = wrap(module.double())
+    model.remember(("batch size", False), lambda: 4)
+    return model
+
+
+def ranked(model, image):
+    return model.logits(image)[0].argsort(descending=True).tolist()
+
+
+def same(found, wanted):
+    np.testing.assert_array_equal(found.values, wanted.values)
+    np.testing.assert_array_equal(found.details["standard_error"], wanted.details["standard_error"])
+    assert found.details.get("change") == wanted.details.get("change")
+    for name in ("score", "unit", "signed", "progress", "notes"):
+        assert getattr(found, name) == getattr(wanted, name), name
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Rise(samples=30),
+        Rise(samples=30, output="logit", normalize="coverage"),
+        Rise(samples=30, output="log_probability", antithetic=True, fill="blur", keep=0.3, cells=3),
+    ],
+    ids=["default", "logit", "log_probability"],
+)
+def test_another_of_the_ten_likeliest_classes_costs_no_pass_and_equals_a_run_of_its_own(method, wide, picture, run):
+    image = picture(wide)
+    order, shared = ranked(wide, image), wide.sharing()
+    first = run(method, shared, image, order[0])
+    same(first, run(method, wide, image, order[0]))
+    assert first.provenance.passes == (31, 0)
+    for target in (order[1], order[9], [order[2], order[3]], Target.difference(order[4], order[0])):
+        kept, alone = run(method, shared, image, target), run(method, wide, image, target)
+        same(kept, alone)
+        assert np.abs(kept.values - first.values).max() > 0
+        assert (kept.provenance.passes, alone.provenance.passes) == ((0, 0), (31, 0))
+
+
+def test_what_was_kept_comes_step_by_step_like_a_run_of_its_own(wide, picture):
+    image = picture(wide)
+    order, shared = ranked(wide, image), wide.sharing()
+    list(drive(Rise(samples=30), shared, image, wide.target(order[0])))
+    kept, alone = (list(drive(Rise(samples=30), m, image, wide.target(order[1]))) for m in (shared, wide))
+    assert [one.progress for one in kept] == [one.progress for one in alone]
+    for one, other in zip(kept, alone, strict=True):
+        same(one, other)
+
+
+def test_a_less_likely_class_is_run_and_serves_the_likely_ones(wide, picture, run):
+    image, method = picture(wide), Rise(samples=30)
+    order, shared = ranked(wide, image), wide.sharing()
+    run(method, shared, image, order[0])
+    rare = run(method, shared, image, order[12])
+    assert rare.provenance.passes == (31, 0)
+    same(rare, run(method, wide, image, order[12]))
+    assert run(method, shared, image, order[12]).provenance.passes == (0, 0)
+    assert run(method, shared, image, order[11]).provenance.passes == (31, 0)
+    other = wide.sharing()
+    run(method, other, image, order[12])
+    found = run(method, other, image, order[5])
+    assert found.provenance.passes == (0, 0)
+    same(found, run(method, wide, image, order[5]))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_a_run_that_was_closed_leaves_what_is_right_and_the_next_goes_on(steps, wide, picture, run):
+    image, method = picture(wide), Rise(samples=30)
+    order, shared = ranked(wide, image), wide.sharing()
+    running = drive(method, shared, image, wide.target(order[0]))
+    for _ in range(steps):
+        next(running)
+    running.close()
+    found = run(method, shared, image, order[1])
+    assert found.provenance.passes == (30 - 4 * steps, 0)
+    same(found, run(method, wide, image, order[1]))
+
+
+def test_runs_that_advance_in_turn_share_every_pass(wide, picture, run):
+    image, method = picture(wide), Rise(samples=30)
+    order, shared = ranked(wide, image), wide.sharing()
+    running = [drive(method, shared, image, wide.target(one)) for one in order[:3]]
+    found = [list(results)[-1] for results in zip(*zip(*running, strict=True), strict=True)]
+    for one, target in zip(found, order[:3], strict=True):
+        same(one, run(method, wide, image, target))
+    assert sum(one.provenance.passes[0] for one in found) == 31
+
+
+def test_a_class_that_stops_early_leaves_the_rest_to_one_that_does_not(net, wrap, picture, run):
+    model = wrap(net())
+    image, shared = picture(model), model.sharing()
+    order = ranked(model, image)
+    changes = [one.details.get("change", 1) for one in drive(Rise(samples=960), model, image, model.target(order[0]))]
+    tolerance = round(sorted(set(changes))[4] + 1e-4, 4)
+    early = run(Rise(samples=960, tolerance=tolerance), shared, image, order[0])
+    assert early.notes[0].startswith("Stopped after")
+    full = run(Rise(samples=960), shared, image, order[1])
+    assert full.provenance.passes == (961 - early.provenance.passes[0], 0)
+    same(full, run(Rise(samples=960), model, image, order[1]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": 32},
+        {"cells": 5},
+        {"keep": 0.4},
+        {"fill": "black"},
+        {"seed": 1},
+        {"output": "logit"},
+        {"antithetic": True},
+    ],
+    ids=str,
+)
+def test_other_masks_or_scores_are_not_mixed_up(change, wide, picture, run):
+    image, shared, order = picture(wide), wide.sharing(), ranked(wide, picture(wide))
+    run(Rise(samples=30), shared, image, order[0])
+    other = Rise(**{"samples": 30, **change})
+    found = run(other, shared, image, order[1])
+    assert found.provenance.passes == (other.samples + 1, 0)
+    same(found, run(other, wide, image, order[1]))
+
+
+def test_another_picture_or_other_weights_are_not_mixed_up(wide, picture, run):
+    image, shared, order, method = picture(wide), wide.sharing(), ranked(wide, picture(wide)), Rise(samples=30)
+    run(method, shared, image, order[0])
+    assert run(method, shared, image + 0.5, order[0]).provenance.passes == (31, 0)
+    with torch.no_grad():
+        wide.module[0].weight.mul_(1.5)
+    changed = run(method, shared, image, order[0])
+    assert changed.provenance.passes == (31, 0)
+    same(changed, run(method, wide, image, order[0]))
+
+
+def test_hidden_units_are_run_each_by_itself(net, wrap, picture, run):
+    model = wrap(net())
+    image, shared = picture(model), model.sharing()
+    for channel in (1, 2):
+        found = run(Rise(samples=30), shared, image, Target.hidden("one", channel))
+        same(found, run(Rise(samples=30), model, image, Target.hidden("one", channel)))
+        assert found.provenance.passes == (31, 0)
+
+
+@pytest.mark.parametrize("which", ["lite0", "digits_vgg"])
+def test_another_class_of_a_trained_network_costs_no_pass(which, request, run):
+    model, image, target = request.getfixturevalue(which)
+    shared, method = model.sharing(), Rise(samples=20)
+    assert run(method, shared, image, target).provenance.passes == (21, 0)
+    second = ranked(model, image)[1]
+    found = run(method, shared, image, second)
+    same(found, run(method, model, image, second))
+    assert found.provenance.passes == (0, 0)

@@ -44,6 +44,9 @@ class Rise:
     samples at the start, so neither the batch size nor an early stop changes a mask. ``details``: ``standard_error`` of
     the mean, ``(1, H, W)``; ``change``, how far the last ``LOOK_EVERY`` masks moved the map, as a share of its
     contrast: the norm of the difference over that of the map, each less its mean, which every pixel has alike.
+
+    On a Model that shares its passes (``Model.sharing``), a run for a class keeps every mask's scores of the ten
+    likeliest classes too: the map of another of them, with the same masks, takes no pass.
     """
 
     samples: int = knob(600, Range(10, 16_000, log=True), label="Masks", help="More is less noisy and slower.")
@@ -93,7 +96,7 @@ class Rise:
 
         from xaiwidgets.engine.baselines import baseline
         from xaiwidgets.engine.masks import MaskSums, RandomMasks
-        from xaiwidgets.engine.perturb import perturbed_scores
+        from xaiwidgets.engine.perturb import perturbed_scores, score_table
 
         size = size_of(image)
         target = target.with_output(self.output)
@@ -109,11 +112,14 @@ class Rise:
 
         pixels = size[0] * size[1]
         sums = MaskSums(pixels, 2 if self.antithetic else 1, self.keep, coverage=self.normalize == "coverage")
-        score = float(model.scores(image, target)[0])
+        series = ("rise", self.cells, self.keep, self.fill, self.seed, self.antithetic)
+        table = score_table(model, image, target, series, self.samples)
+        score = float((model.scores(image, target) if table is None else table.columns.read(table.whole, target))[0])
         looked: Tensor | None = None
         details: dict[str, Any] = {}
-        for numbers, scores in perturbed_scores(model, image, target, self.samples, hide, fresh=False):
-            mask = drawn["masks"].reshape(len(numbers), pixels).cpu()
+        for numbers, scores in perturbed_scores(model, image, target, self.samples, hide, fresh=False, table=table):
+            mask = drawn.pop("masks", None)
+            mask = (masks.draw(numbers).to(image.dtype) if mask is None else mask).reshape(len(numbers), pixels).cpu()
             sums.add(scores.to(mask), mask)
             count, values, early = numbers.stop, sums.mean, False
             if count % LOOK_EVERY == 0:
