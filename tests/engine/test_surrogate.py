@@ -52,7 +52,11 @@ def test_equals_scikit_learn_in_any_batches(data):
         assert fit.fidelity == pytest.approx(theirs.score(z, y, sample_weight=weights), rel=1e-9)
 
 
-@pytest.mark.parametrize(("count", "how"), [(9, "none"), (3, "forward_selection"), (8, "highest_weights")])
+@pytest.mark.parametrize(
+    ("count", "how"),
+    [(9, "none"), (3, "auto"), (8, "auto")]
+    + [(count, how) for how in ("forward_selection", "highest_weights", "lasso_path") for count in (1, 2, 3, 5, 8)],
+)
 def test_equals_limes_own_fit(data, count, how):
     z, y = data
     distances = 1 - np.sqrt(z.sum(axis=1) / z.shape[1])
@@ -61,13 +65,59 @@ def test_equals_limes_own_fit(data, count, how):
         z, np.stack([y, -y], axis=1), distances, 0, count, feature_selection=how
     )
     sums = summed(z, y, closeness(z, 0.25))
-    fit = ridge(sums, 1.0, None if how == "none" else choose(sums, count))
+    fit = ridge(sums, 1.0, None if how == "none" else choose(sums, count, how))
     theirs = np.zeros(9)
     for which, value in pairs:
         theirs[which] = value
     np.testing.assert_allclose(fit.coefficients, theirs, rtol=1e-10, atol=1e-12)
     assert fit.intercept == pytest.approx(intercept, rel=1e-10)
     assert fit.fidelity == pytest.approx(score, rel=1e-10)
+
+
+def test_the_choices_differ_where_segments_work_together():
+    """Two that always go together share a coefficient, and a fit to all underrates both."""
+    chance = np.random.default_rng(2)
+    z = chance.integers(0, 2, (400, 6)).astype(float)
+    z[:, 1] = np.where(chance.random(400) < 0.03, 1 - z[:, 0], z[:, 0])
+    y = 1.0 * z[:, 0] + 1.0 * z[:, 1] + 1.2 * z[:, 2] + 0.1 * chance.normal(size=400)
+    sums = summed(z, y, np.ones(400))
+    assert choose(sums, 1, "highest_weights").tolist() == [2]
+    assert choose(sums, 1, "forward_selection").tolist() in ([0], [1])
+    assert choose(sums, 2, "forward_selection").tolist() in ([0, 2], [1, 2])
+
+
+@pytest.mark.parametrize("how", ["forward_selection", "highest_weights", "lasso_path"])
+@pytest.mark.parametrize("samples", [1, 2, 5, 30])
+def test_few_samples_or_equal_results_choose_at_most_so_many(samples, how, data):
+    z, y = data
+    for results in (y, np.full(200, 0.3)):
+        sums = summed(z[:samples], results[:samples], np.ones(samples), 1)
+        chosen = choose(sums, 4, how)
+        assert len(chosen) <= 4
+        assert (np.diff(chosen) > 0).all()
+        assert np.isfinite(ridge(sums, 1.0, chosen).coefficients).all()
+
+
+def test_a_segment_that_a_weaker_penalty_drops_again_is_not_chosen():
+    """On this path one comes in and leaves again: the last fit of a size counts, not that before the first larger."""
+    from sklearn.linear_model import lars_path
+
+    def passed(sizes):
+        return np.flatnonzero(np.diff(sizes) < 0)
+
+    for seed in range(200):
+        chance = np.random.default_rng(seed)
+        z = chance.normal(size=(60, 6)) @ chance.normal(size=(6, 6))
+        y = z @ chance.normal(size=6) + chance.normal(size=60)
+        _, _, path = lars_path(z - z.mean(axis=0), y - y.mean(), method="lasso")
+        sizes = np.count_nonzero(path, axis=0)
+        if len(passed(sizes)):
+            break
+    count = int(sizes[passed(sizes)[0]]) - 1
+    larger, fits = int(np.argmax(sizes > count)), np.flatnonzero(sizes <= count)
+    first, last = (np.flatnonzero(path[:, number]) for number in (larger - 1, fits[-1]))
+    assert first.tolist() != last.tolist()
+    np.testing.assert_array_equal(choose(summed(z, y, np.ones(60)), count, "lasso_path"), last)
 
 
 def test_recovers_a_linear_model_and_equal_results_give_nothing(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -76,8 +77,7 @@ def ridge(sums: Sums, alpha: float, chosen: NDArray[np.intp] | None = None) -> F
     """Fit the chosen segments (all by default); the others get 0."""
     chosen = np.arange(len(sums.z)) if chosen is None else chosen
     mean, level = sums.z[chosen] / sums.weight, sums.y / sums.weight
-    inner = sums.zz[np.ix_(chosen, chosen)] - sums.weight * np.outer(mean, mean)
-    mixed = sums.zy[chosen] - sums.weight * mean * level
+    inner, mixed = _centered(sums, chosen)
     total = max(float(sums.yy - sums.weight * level**2), 0.0)
     inverse = np.linalg.pinv(inner + alpha * np.eye(len(chosen)), rcond=UNDETERMINED, hermitian=True)
     found = inverse @ mixed
@@ -93,19 +93,59 @@ def ridge(sums: Sums, alpha: float, chosen: NDArray[np.intp] | None = None) -> F
     return Fit(coefficients, intercept, errors, 1 - left / total if total > 0 else float("nan"))
 
 
-def choose(sums: Sums, count: int) -> NDArray[np.intp]:
-    """Return the segments that a sparse fit keeps: up to six one after another, each the one that explains most.
+def _centered(sums: Sums, chosen: NDArray[np.intp] | slice = slice(None)) -> tuple[Array, Array]:
+    """Return the weighted sums of products of the chosen segments, and with the results, about their means."""
+    mean, level = sums.z[chosen] / sums.weight, sums.y / sums.weight
+    inner = sums.zz[chosen][:, chosen] - sums.weight * np.outer(mean, mean)
+    return inner, sums.zy[chosen] - sums.weight * mean * level
 
-    More are those with the largest coefficients of a fit to all.
+
+def choose(sums: Sums, count: int, how: str = "auto") -> NDArray[np.intp]:
+    """Return the segments that a sparse fit keeps, at most ``count``, in order of their numbers.
+
+    Args:
+        sums: over the samples.
+        count: how many are wanted.
+        how: ``forward_selection``, one after another, each the one that explains most; ``highest_weights``, those with
+            the largest coefficients of a fit to all; ``lasso_path``, the last on the way from the strongest to the
+            weakest L1 penalty that are no more than ``count``; ``auto``, the first for up to six and the second for
+            more.
     """
-    if count > ONE_BY_ONE:
+    if how == "auto":
+        how = "forward_selection" if count <= ONE_BY_ONE else "highest_weights"
+    if how == "highest_weights":
         return np.sort(np.argsort(-np.abs(ridge(sums, RANKING).coefficients), kind="stable")[:count])
+    return _along_lasso(sums, count) if how == "lasso_path" else _one_by_one(sums, count)
+
+
+def _one_by_one(sums: Sums, count: int) -> NDArray[np.intp]:
+    inner, mixed = _centered(sums)
+    least = UNDETERMINED * max(inner.diagonal().max(), 0.0)
     kept: list[int] = []
-    left = list(range(len(sums.z)))
-    for _ in range(min(count, len(left))):
-        scores = [np.nan_to_num(ridge(sums, 0.0, np.array([*kept, one])).fidelity, nan=-np.inf) for one in left]
-        kept.append(left.pop(int(np.argmax(scores))))
+    for _ in range(min(count, len(mixed))):
+        left = inner.diagonal()
+        # what each would add to what is explained, given those that are kept
+        gains = np.where(left > least, mixed**2 / np.where(left > least, left, 1.0), 0.0)
+        gains[kept] = -np.inf
+        best = int(np.argmax(gains))
+        kept.append(best)
+        if left[best] > least:
+            share = inner[best] / left[best]
+            inner, mixed = inner - np.outer(share, inner[best]), mixed - share * mixed[best]
     return np.sort(np.array(kept, dtype=np.intp))
+
+
+def _along_lasso(sums: Sums, count: int) -> NDArray[np.intp]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import lars_path_gram
+
+    inner, mixed = _centered(sums)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the path ends where few samples leave it undetermined
+        _, _, path = lars_path_gram(mixed, inner, n_samples=sums.count, method="lasso")
+    fits = np.flatnonzero(np.count_nonzero(path, axis=0) <= count)
+    found: NDArray[np.intp] = np.flatnonzero(path[:, fits[-1]])
+    return found
 
 
 def strongest(coefficients: Array, count: int) -> NDArray[np.bool_]:

@@ -174,6 +174,30 @@ def test_lime_equals_its_authors_fit_on_the_same_samples(small, run):
     assert found.details["fidelity"] == pytest.approx(score, rel=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("how", ["forward_selection", "highest_weights", "lasso_path"])
+def test_sparse_lime_equals_its_authors_on_a_network(how, count, small, run):
+    model, image, _ = small
+    method = Lime(samples=60, segmenter="grid", segments=6, fill="gray", features=count, chosen=how)
+    found = run(method, model, image, 1)
+    labels = found.details["segments"]
+    shown = method._drawn(labels.max() + 1)
+    cover = baseline(model, image, "gray")
+    masks = torch.tensor(shown[:, labels], dtype=torch.float64)[:, None]
+    scores = model.module(cover + (image - cover) * masks).softmax(1).detach().numpy()
+    base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / 0.25**2)), random_state=0)
+    distances = 1 - np.sqrt(shown.sum(axis=1) / shown.shape[1])
+    intercept, pairs, score, _ = base.explain_instance_with_data(
+        shown.astype(float), scores, distances, 1, count, feature_selection=how
+    )
+    wanted = np.zeros(shown.shape[1])
+    wanted[[which for which, _ in pairs]] = [value for _, value in pairs]
+    assert 0 < np.count_nonzero(wanted) <= count
+    np.testing.assert_allclose(found.details["weights"], wanted, rtol=1e-5)
+    assert found.details["intercept"] == pytest.approx(intercept, rel=1e-6)
+    assert found.details["fidelity"] == pytest.approx(score, rel=1e-5)
+
+
 def test_lime_says_how_faithful_it_is_and_what_stands_out(small, run, constant):
     model, image, _ = small
     found = run(Lime(samples=200, segments=20, top=2), model, image, 1)
@@ -239,6 +263,8 @@ def test_bad_input_is_named(method):
         method(segments=1)
     with pytest.raises(InvalidKnob, match=r"^fill must be one of segment_mean, gray"):
         method(fill="pink")
+    with pytest.raises(InvalidKnob, match=r"^chosen must be one of auto, forward_selection"):
+        Lime(chosen="ridge")
     with pytest.raises(InvalidKnob, match=r"^segmenter must be one of"):
         method(segmenter="hexagons")
 

@@ -47,6 +47,9 @@ class Lime:
     Yields ``(1, H, W)`` in the unit of the score for a segment, signed, refitted after every batch; the first sample is
     the whole photo. ``details``: ``segments`` (H, W), ``weights`` by segment, ``standard_error`` of the coefficients,
     ``fidelity``, the weighted R², ``intercept``, and ``top``, the pixels of the strongest positive segments.
+
+    With ``features``, only so many segments are fitted, chosen anew after every batch and by ``chosen`` in the words of
+    the authors' program; standard errors are those of the fit to the chosen ones.
     """
 
     samples: int = knob(400, Range(10, 20_000, log=True), label="Samples", help="More is less noisy and slower.")
@@ -57,6 +60,13 @@ class Lime:
     fill: str = knob("segment_mean", FILLS, label="Fill", help=HELP["fill"])
     features: int = knob(
         0, Range(0, 50), label="Features", help="Fit only so many segments; 0 is all. The paper shows a few."
+    )
+    chosen: str = knob(
+        "auto",
+        Choice(("auto", "forward_selection", "highest_weights", "lasso_path")),
+        label="Chosen by",
+        help="How few segments are found: one by one, by weight, or by an L1 penalty. auto: one by one up to six.",
+        advanced=True,
     )
     show: str = knob(
         "all", Choice(("all", "top")), label="Show", help="top: only the strongest segments that speak for the class."
@@ -86,7 +96,7 @@ class Lime:
             z = shown[numbers.start : numbers.stop].astype(np.float64)
             sums.add(z, scores, closeness(z, self.width))
             few = 0 < self.features < cut.players
-            fit = ridge(sums, self.alpha, choose(sums, self.features) if few else None)
+            fit = ridge(sums, self.alpha, choose(sums, self.features, self.chosen) if few else None)
             enough = sums.count >= ENOUGH * (self.features if few else cut.players)
             best = strongest(fit.coefficients, self.top)
             yield cut.result(
