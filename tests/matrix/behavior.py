@@ -25,7 +25,7 @@ from xaiwidgets.errors import NotApplicable
 
 STAGES = ("last layer", "upper half", "all")
 PHOTOS = ("coffee", "chelsea", "rocket", "flower")
-FAMILIES = ("gradient", "backprop", "relevance", "cam")
+FAMILIES = ("gradient", "backprop", "relevance", "cam", "perturbation", "mask", "aggregate")
 #: Their patterns are fitted anew for each set of weights, which takes minutes.
 LONG = {"patternnet", "pattern_attribution"}
 PAGE = Path(__file__).parents[2] / "docs" / "behavior.md"
@@ -33,6 +33,16 @@ PAGE = Path(__file__).parents[2] / "docs" / "behavior.md"
 SHORT = {
     "samples": 8, "points": 8, "models": 4, "steps": 8, "noise_samples": 2, "count": 4, "copies": 2, "backgrounds": 4,
 }  # fmt: skip
+#: The same, for methods of which that would be too little; what they draw at random is the same for all networks.
+SHORTER = {
+    "rise": {"samples": 300},
+    "lime": {"samples": 100},
+    "kernel_shap": {"samples": 100},
+    "prediction_difference": {"samples": 2, "window": 32, "stride": 32},
+    "meaningful_perturbation": {"iterations": 40},
+    "extremal_perturbation": {"iterations": 50},
+    "fgvis": {"iterations": 30},
+}
 
 
 def weighted(net):
@@ -72,7 +82,8 @@ def randomized(model, images, stage, seed=0):
 def shortened(card):
     """Return the method with fewer passes."""
     names = {knob.name: knob for knob in card.knobs}
-    return card.make(**{n: v for n, v in SHORT.items() if n in names and names[n].default > v})
+    short = {n: v for n, v in SHORT.items() if n in names and names[n].default > v}
+    return card.make(**{**short, **SHORTER.get(card.id, {})})
 
 
 def similarity(one, other):

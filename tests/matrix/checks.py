@@ -11,6 +11,7 @@ from bare import AfterActivations, Bare, OtherReLUs, OwnWeights, softplus
 from xaiwidgets.core.cards import cards
 from xaiwidgets.core.knobs import Range
 from xaiwidgets.engine.bank import Direction, PatternBank, digest
+from xaiwidgets.engine.baselines import baseline
 from xaiwidgets.engine.patterns import use_patterns
 from xaiwidgets.engine.run import drive, last
 from xaiwidgets.errors import InvalidKnob, NotApplicable
@@ -259,11 +260,11 @@ def xrai(card, case):
     if found.kind == "right":
         return found
     by_id = {made.id: made for made in cards("explainer")}
-    for baseline in ("black", "white"):
-        path = short(by_id["integrated_gradients"], baseline=baseline)
+    for start in ("black", "white"):
+        path = short(by_id["integrated_gradients"], baseline=start)
         error = distance(case.run(path).values, case.run(path, case.bare).values)
         if error > RIGHT:
-            return Verdict("wrong", error, f"its attribution from {baseline} differs")
+            return Verdict("wrong", error, f"its attribution from {start} differs")
     return Verdict("caveat", found.error, "the attribution is equal; regions of nearly equal gain change places")
 
 
@@ -293,6 +294,22 @@ def clear(card, case):
     return judged(distance(found.values[0], np.max(every, axis=0)))
 
 
+def learned(card, case):
+    """A few short steps of its mask equal those on bare passes of the user's own module."""
+    method = card.make(game="preservation", output="logit", iterations=3, step_size=0.01)
+    return judged(distance(case.run(method).details["mask"], case.run(method, case.bare).details["mask"]))
+
+
+def region(card, case):
+    """Under the region that it finds, the user's own module gives the score that it says."""
+    found = case.run(card.make(levels=8))
+    inside = torch.tensor(found.values[0]) > 0
+    seen = torch.where(inside == card.cls.keeps, case.image, baseline(case.model, case.image, "blur"))
+    score = float(case.target.with_output("probability").score(case.bare.logits(seen))[0])
+    said = float(found.details["curves"]["score"][found.details["level"]])
+    return judged(abs(said - score) / score)
+
+
 CHECKS = {
     "cam": pooled,
     "ccam": pooled,
@@ -307,6 +324,10 @@ CHECKS = {
     "fullgrad": fullgrad,
     "feedback_cnn": feedback_cnn,
     "fgvis": fgvis,
+    "meaningful_perturbation": learned,
+    "extremal_perturbation": learned,
+    "ssr": region,
+    "sdr": region,
     "lrp": lrp,
     "deep_taylor": conserved,
     "clrp": balanced,

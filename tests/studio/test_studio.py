@@ -57,8 +57,9 @@ def test_what_is_published_and_in_which_order(make_studio, record):
     heard = record(studio)
     studio.start()
     events = [event for event, _ in heard]
-    assert events[:4] == ["photo", "predictions", "offers", "status"]
-    assert set(events[4:]) == {"frame", "status"}
+    assert events[:5] == ["photo", "predictions", "offers", "status", "run"]
+    assert set(events[5:-1]) == {"frame", "status"}
+    assert told(heard, "run") == ["running", ""]
     frames, states = told(heard, "frame"), told(heard, "status")
     shares = [frame.result.progress for frame in frames]
     assert len(shares) > 2

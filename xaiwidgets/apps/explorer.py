@@ -23,6 +23,7 @@ from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.studio import Studio
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
+from xaiwidgets.widgets.course import CoursePanel
 from xaiwidgets.widgets.drawing import Stage
 from xaiwidgets.widgets.export import Export, code_for
 from xaiwidgets.widgets.gallery import Gallery
@@ -59,7 +60,8 @@ class Explorer(w.VBox):
         **knobs: its hyper-parameters.
 
     ``lens`` is the question on screen, ``result`` the last finished attribution (both can be observed). ``put`` asks
-    for something else, ``wait`` blocks until it is there, ``close`` ends the worker.
+    for something else, ``wait`` blocks until it is there or paused, ``close`` ends the worker. A method that is learned
+    step by step can be held with ``pause`` and ``resume``; ``put`` moves its live hyper-parameters while it runs.
     """
 
     lens = traitlets.Instance(Lens, allow_none=False)
@@ -127,8 +129,20 @@ class Explorer(w.VBox):
         model = self.studio.model
         return several if model is None else tuple(model.labels.index(one) for one in several)
 
+    def pause(self) -> None:
+        """Have the run under way rest after its step."""
+        self.studio.pause()
+
+    def resume(self) -> None:
+        """Go on with a paused run."""
+        self.studio.resume()
+
+    def restart(self) -> None:
+        """Compute the map anew from the settings on screen, without what was moved on the way."""
+        self.studio.refresh()
+
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the answer is complete; return whether it came in time."""
+        """Wait until the answer is complete, or paused; return whether it came in time."""
         return self.studio.wait(timeout)
 
     def close(self) -> None:
@@ -151,6 +165,7 @@ class Explorer(w.VBox):
         self.picker = Picker(self._choose_method)
         self.strip = Strip(self._choose_layer)
         self.readout = Readout()
+        self.course = CoursePanel(self._hold, self.restart)
         self.receipt = Receipt()
         self.receipt.toggle.observe(lambda _: self._arrange(), "value")
         self.status = StatusLine()
@@ -196,7 +211,7 @@ class Explorer(w.VBox):
         left = w.VBox([self.gallery.box, self.predictions.box, look])
         stage = w.VBox([self.stage.canvas])
         stage.add_class("xai-stagebox")
-        below = [self.strip.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel]
+        below = [self.strip.box, self.course.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel]
         main = w.VBox([stage, self.status.progress, *below])
         actions = w.HBox([self.run, self.stop, self.budget])
         actions.add_class("xai-tools")
@@ -213,6 +228,7 @@ class Explorer(w.VBox):
         studio.on("predictions", lambda _: self._show_predictions())
         studio.on("frame", self._on_frame)
         studio.on("status", self.status.show)
+        studio.on("run", lambda state: self.course.go(state, studio.waiting))
         studio.on("probe", self._on_probe)
         studio.on("pace", lambda _: self._paced())
         self.stage.on_pointer(self._down, self._move, self._up)
@@ -255,6 +271,9 @@ class Explorer(w.VBox):
         lens = self.studio.lens
         known = {k.name: getattr(lens.look, k.name) for k in knobs_of(Look)}
         self.studio.put(lens.replace(look=Look(**clamp_knobs(Look, {**known, name: value}))))
+
+    def _hold(self) -> None:
+        (self.resume if self.studio.going == "paused" else self.pause)()
 
     def _hide(self, box: tuple[int, int, int, int]) -> None:
         fill = self.studio.lens.knob("fill") if self.studio.lens.method == "occlusion" else "gray"
@@ -315,6 +334,8 @@ class Explorer(w.VBox):
         self.gallery.show(lens.image)
         self.predictions.mark(lens.target, unit=lens.unit)
         self.picker.show(lens.method, self._cost(lens))
+        self.course.choose(lens.method)
+        self.run.layout.display = "none" if self.course.shown else ""
         layered = "layer" in {k.name for k in made.knobs}
         self.strip.enable(layered)
         if layered and lens.knob("layer"):
@@ -332,10 +353,12 @@ class Explorer(w.VBox):
         self.export.refresh()
 
     def _arrange(self) -> None:
-        """Give the sliders of the hidden region the strip's place, or room of their own when both are needed."""
+        """Give the sliders of the hidden region, or curves, the strip's place, or room of their own beside it."""
         layered = "layer" in {k.name for k in card(self.studio.lens.method).knobs}
-        self.strip.box.layout.display = "none" if self.occluder.on and not layered else ""
-        rows = {"xai-occluding": self.occluder.on, "xai-tall": self.occluder.on and layered}
+        taken = self.occluder.on or self.course.shown
+        self.strip.box.layout.display = "none" if taken and not layered else ""
+        rows = {"xai-occluding": self.occluder.on, "xai-charted": self.course.shown}
+        rows["xai-tall"] = self.occluder.on and (layered or self.course.shown)
         for name, on in {**rows, "xai-accounting": self.receipt.open}.items():
             (self.add_class if on else self.remove_class)(name)
         if not self.occluder.on and self.studio.predictions:
@@ -401,6 +424,7 @@ class Explorer(w.VBox):
     def _on_photo(self, photo: Any) -> None:
         self.readout.clear()
         self.receipt.show(None)
+        self.course.show(None)
         self.stage.show(compose(photo, None, Scale(0, 1), self.studio.lens.look))
         self.occluder.reading.value = ""
 
@@ -409,6 +433,7 @@ class Explorer(w.VBox):
         self.stage.show(frame.pixels(look))
         self.readout.show(frame, look)
         self.receipt.show(frame.result)
+        self.course.show(frame.result, self.studio.waiting)
         self._offer_channels(frame.result)
         if frame.result.layer:
             self.strip.show(frame.result.layer)
@@ -423,6 +448,8 @@ class Explorer(w.VBox):
 
     def _finish(self, result: Attribution) -> None:
         self.result = result
+        if result.provenance.events:
+            self.export.refresh()  # the code makes the same moves
 
     def _on_probe(self, probe: Probe) -> None:
         if self.occluder.on:
@@ -437,7 +464,14 @@ class Explorer(w.VBox):
         studio = self.studio
         name = studio.model.name if studio.model is not None else "efficientnet_lite0"
         uploaded = studio.album.title(studio.lens.image) if studio.lens.image.startswith("upload:") else None
-        return code_for(studio.lens, name, studio.frame.target if studio.frame is not None else "top-1", uploaded)
+        shown = studio.frame
+        if shown is None:
+            return code_for(studio.lens, name, "top-1", uploaded)
+        made = shown.result.provenance
+        if not made.events or shown.lens.question != studio.lens.question:
+            return code_for(studio.lens, name, shown.target, uploaded)
+        first = studio.lens.with_knobs(**made.knobs)  # as the run began; the rest is told by what was moved
+        return code_for(first, name, shown.target, uploaded, made.events)
 
 
 def _within(knob: Knob, side: int) -> Knob:

@@ -46,7 +46,9 @@ class Provenance:
 
     ``image`` is the sample's name or a digest of the pixels; ``passes`` are (forward, backward) passes of one image
     that this result has cost; ``seconds`` is the time spent computing, waiting not counted. ``preprocessing`` is how
-    the photo became the network's input.
+    the photo became the network's input. ``events`` are changes of live hyper-parameters while it ran, each (first step
+    made with it, name, old value, new value): with any, ``knobs`` alone give another result; ``explain(…, events=…)``
+    makes them again.
     """
 
     method: str = ""
@@ -58,6 +60,7 @@ class Provenance:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     preprocessing: Any = None
+    events: tuple[tuple[int, str, Any, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,9 @@ class Attribution:
             ``standard_error``; ``coverage``, rows of (layer, kind, rule, count); ``receipt``, where relevance went
             (start, input, bias, epsilon, dropped); ``receipt_layers``, the same by layer (layer, kind, rule, in, out,
             bias, epsilon, dropped); ``dominant``, the index of the class on top at each place ``(h, w)``, with
-            ``classes``, rows of (index, label, share of the pixels) in the order of their colors.
+            ``classes``, rows of (index, label, share of the pixels) in the order of their colors; ``curves``, numbers
+            by name and ``step`` of ``planned``, or over shares where nothing is planned, with ``curve_words`` for them
+            and ``across`` for the axis; ``events``, as in ``Provenance``; ``ends``, what 0 and 1 mean in words.
         provenance: filled in by the engine.
     """
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from xaiwidgets.core.cards import cards, resolve
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.core.results import Attribution, Provenance, Synthesis
+from xaiwidgets.engine.replay import events_of, replayed
 from xaiwidgets.errors import InvalidModel, InvalidTarget, NotApplicable, UnknownMethod
 from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.pictures import read_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from torch import Tensor
 
@@ -117,12 +118,21 @@ def drive(method: Any, model: Model, image: Tensor | None, target: Target, name:
             finally:
                 CURRENT.reset(token)
                 seconds += time.perf_counter() - start
-            sent = yield result.replace(provenance=dataclasses.replace(base, passes=meter.passes, seconds=seconds))
+            made = dataclasses.replace(base, passes=meter.passes, seconds=seconds, events=events_of(result))
+            sent = yield result.replace(provenance=made)
     finally:
         steps.close()
 
 
-def explain(model: Model, image: Any, method: Any = "grad_cam", *, target: Any = None, **knobs: Any) -> Attribution:
+def explain(
+    model: Model,
+    image: Any,
+    method: Any = "grad_cam",
+    *,
+    target: Any = None,
+    events: Sequence[Any] = (),
+    **knobs: Any,
+) -> Attribution:
     """Explain a model's score on a picture and return the finished attribution.
 
     Args:
@@ -130,23 +140,35 @@ def explain(model: Model, image: Any, method: Any = "grad_cam", *, target: Any =
         image: a sample's name, a path, a PIL image, or an array ``(H, W, 3)`` of uint8 or floats in [0, 1].
         method: an explainer's id with hyper-parameters as keywords, or an object such as ``Rise(samples=2000)``.
         target: class index, label, WordNet id, several of these, a ``Target``; ``None`` is the top-1 class.
+        events: the ``provenance.events`` of a result whose hyper-parameters were moved while it ran, to make it again.
         **knobs: hyper-parameters.
 
     Raises:
         XaiError: one of its kinds, naming the argument and what would work.
     """
-    return last(explain_steps(model, image, method, target=target, **knobs))  # type: ignore[no-any-return]
+    return last(explain_steps(model, image, method, target=target, events=events, **knobs))  # type: ignore[no-any-return]
 
 
 def explain_steps(
-    model: Model, image: Any, method: Any = "grad_cam", *, target: Any = None, **knobs: Any
-) -> Iterator[Attribution]:
-    """Yield better and better attributions; see ``explain``. Closing the generator cancels the work."""
+    model: Model,
+    image: Any,
+    method: Any = "grad_cam",
+    *,
+    target: Any = None,
+    events: Sequence[Any] = (),
+    **knobs: Any,
+) -> Generator[Attribution, Any, None]:
+    """Yield better and better attributions; see ``explain``. Closing the generator cancels the work.
+
+    What is sent in, a dict of hyper-parameters that can be moved while the method runs, acts from the next step on;
+    not while ``events`` are made again.
+    """
     _check_model(model)
     made = _of_kind("explainer", resolve(method, **knobs))
     picture = read_picture(image)
     pixels = model.input(picture)
-    yield from drive(made, model, pixels, model.target(target, pixels), picture.name)
+    run = drive(made, model, pixels, model.target(target, pixels), picture.name)
+    yield from replayed(run, made, events) if events else run
 
 
 def synthesize(

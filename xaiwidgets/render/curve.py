@@ -35,7 +35,7 @@ def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, st
     fine = np.isfinite(values)
     steps, shown = steps[fine], np.asarray(values, dtype=float)[fine]
     low, high = (min(0.0, float(shown.min())), float(shown.max())) if shown.size else (0.0, 1.0)
-    line = _line(steps, (shown - low) / ((high - low) or 1.0), planned) if shown.size else ""
+    line = line_of(steps, (shown - low) / ((high - low) or 1.0), planned) if shown.size else ""
     ticks = "".join(_tick(step, words, planned) for step, words in events)
     last = number(float(shown[-1])) if shown.size else "–"
     spoken = f"{escape(label)} over {len(values)} of {planned} steps, now {last}"
@@ -53,7 +53,8 @@ def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, st
     )
 
 
-def _line(steps: NDArray[Any], heights: NDArray[Any], planned: int) -> str:
+def line_of(steps: NDArray[Any], heights: NDArray[Any], planned: int) -> str:
+    """Return a line through heights from 0 to 1 at these steps of 1 … ``planned``, as SVG."""
     chosen = np.unique(np.linspace(0, steps.size - 1, min(MOST_POINTS, steps.size)).round().astype(int))
     across = WIDTH * (steps[chosen] - 1) / max(planned - 1, 1)
     down = HEIGHT * (1 - heights[chosen])

@@ -12,7 +12,7 @@ from xaiwidgets.render.numbers import number
 from xaiwidgets.render.receipt import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from xaiwidgets.core.results import Attribution
@@ -68,6 +68,17 @@ def _listing(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={number(v) if isinstance(v, float) else v}" for k, v in values.items())
 
 
+def moved_words(events: Iterable[tuple[int, str, Any, Any]]) -> str:
+    """Return what was moved while a method ran, or an empty string: ``moved: sparsity 0.0003 → 0.01 at step 34``."""
+    told = [f"{name} {brief_value(old)} → {brief_value(new)} at step {step}" for step, name, old, new in events]
+    return f"moved: {', '.join(told)}" if told else ""
+
+
+def brief_value(value: Any) -> str:
+    """Return a hyper-parameter's value as a person would write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def provenance_line(attribution: Attribution) -> str:
     """Return one line under a figure: model, picture, knobs, cost, versions; what is not known is left out."""
     made = attribution.provenance
@@ -77,6 +88,7 @@ def provenance_line(attribution: Attribution) -> str:
         made.model,
         f"picture {made.image}" if made.image else "",
         _listing(made.knobs),
+        moved_words(made.events),
         f"score {number(attribution.score)}" if math.isfinite(attribution.score) else "",
         summary(attribution),
         cost,

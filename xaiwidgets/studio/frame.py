@@ -80,7 +80,7 @@ class Status:
     """What is going on, in words and numbers.
 
     Attributes:
-        text: one line. ``kind``: ``idle``, ``busy``, ``error`` or ``stopped``.
+        text: one line. ``kind``: ``idle``, ``busy``, ``paused``, ``error`` or ``stopped``.
         progress: share done, in [0, 1].
         seconds: spent on the work so far; ``left``: estimated to go, or ``None``.
         passes: (forward, backward) passes of one image spent.

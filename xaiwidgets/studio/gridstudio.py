@@ -99,7 +99,7 @@ class GridStudio(Studio):
     def start(self) -> None:
         """Answer the first grid."""
         self._publish("photo", self.photo(self.grid.image))
-        self._go()
+        self._begin()
 
     def put(self, grid: Grid) -> None:  # type: ignore[override]
         """Make this the current grid; only cells that have no answer yet are computed.
@@ -124,7 +124,7 @@ class GridStudio(Studio):
         if grid.image != old.image:
             self._publish("photo", view)
         if grid.question != old.question or self.plan is None:
-            self._go()
+            self._begin()
         elif (grid.across, grid.pair) != (old.across, old.pair):
             self._arrange()
         elif grid != old:
@@ -143,12 +143,12 @@ class GridStudio(Studio):
 
     def resume(self) -> None:
         """Go on with what was stopped."""
-        self._go()
+        self._begin()
 
     def refresh(self) -> None:
         """Compute all panels anew."""
         self.runner.urgent("forget", self._forget)
-        self._go()
+        self._begin()
 
     def stop(self) -> None:
         """Stop all panels; what they have shown so far stays, and ``resume`` goes on from there."""
@@ -195,7 +195,7 @@ class GridStudio(Studio):
         if self.model is not None:
             self.model = self.model.sharing(whole=True)  # else the kept passes would answer again
 
-    def _go(self) -> None:
+    def _begin(self) -> None:
         with self._lock:
             self._turn += 1
             turn, lens, self._stopped = self._turn, self.lens, False
@@ -205,7 +205,7 @@ class GridStudio(Studio):
                 if not self._arrange():  # at once: what was known before needs no worker to be seen
                     self.runner.stop()
                     return
-        self.runner.put(lambda: self._answer(turn, lens))
+        self.runner.put(lambda: self._guarded(turn, self._work(turn, lens)))
 
     # -- answering, on the worker thread ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from xaiwidgets.errors import InvalidModel, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Frame, Prediction, Probe, Status
+from xaiwidgets.studio.going import Going
 from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.runner import Runner, SyncRunner
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 VIEW = 720
 #: Finished answers that are kept, so that going back costs nothing.
 KEPT = 24
-EVENTS = ("lens", "model", "offers", "photo", "predictions", "frame", "status", "probe", "pace")
+EVENTS = ("lens", "model", "offers", "photo", "predictions", "frame", "run", "status", "probe", "pace")
 
 
 class Studio:
@@ -53,6 +54,7 @@ class Studio:
         self.album = Album()
         self.lens = lens or Lens()
         self._turn = 0
+        self._going: Going | None = None
         self.model: Model | None = None
         self.frame: Frame | None = None
         self.status = Status("Starting")
@@ -101,7 +103,8 @@ class Studio:
     def put(self, lens: Lens) -> None:
         """Make this the current lens; compute if its question is new, else only show it.
 
-        A lens that cannot be answered leaves the last good picture and says why in the status.
+        Where only live hyper-parameters are new, the run under way goes on with them from its next step. A lens that
+        cannot be answered leaves the last good picture and says why in the status.
         """
         try:
             explainer_card(lens.method)
@@ -112,35 +115,88 @@ class Studio:
             return
         with self._lock:
             old, self.lens = self.lens, lens
-            if lens.question != old.question:
-                self._turn += 1  # what is under way must not be shown between here and the new question
+            going = self._going
+            moved = going is not None and going.takes(lens)
+            if going is not None and moved:
+                going.lens = lens
+            fresh = lens.question != old.question and not moved
+            if fresh:
+                self._drop()  # what is under way must not be shown between here and the new question
             if lens.image != old.image:
                 self.frame, self.predictions = None, ()
         self._publish("lens", lens)
         if lens.image != old.image:
             self._publish("photo", view)
-        if lens.question != old.question:
+        if fresh:
             self._ask(lens)
-        elif lens.look != old.look:
+            return
+        if lens.question != old.question:
+            self._publish("run", self.going)
+        if lens.look != old.look:
             with self._lock:
                 shown = self.frame
                 self._publish("photo" if shown is None else "frame", view if shown is None else shown)
-        elif self.status.kind != "busy" and (self.frame is None or self.status.kind in ("error", "stopped")):
+        elif (
+            not moved
+            and self.status.kind != "busy"
+            and (self.frame is None or self.status.kind in ("error", "stopped"))
+        ):
             self._ask(lens)
 
     def refresh(self) -> None:
-        """Compute the current lens anew."""
+        """Compute the current lens anew, from its beginning."""
         with self._lock:
             self._answers.pop(self.lens.question, None)
         self._ask(self.lens)
+
+    @property
+    def going(self) -> str:
+        """``running``, ``paused``, or an empty string when no method is under way."""
+        found = self._going
+        return "" if found is None or found.over else "paused" if found.paused else "running"
+
+    @property
+    def waiting(self) -> tuple[tuple[str, Any], ...]:
+        """Live hyper-parameters that were moved and act from the next step on, as (name, value)."""
+        found = self._going
+        return () if found is None or found.over else found.waiting
+
+    def pause(self) -> None:
+        """Have the run under way rest after its step; ``resume`` goes on with it, anything else asked ends it."""
+        with self._lock:
+            found = self._going
+            if found is not None and self.going == "running":
+                found.paused = True
+                self._publish("run", "paused")
+
+    def resume(self) -> None:
+        """Go on with a paused run at its next step."""
+        with self._lock:
+            found = self._going
+            if found is not None and self.going == "paused":
+                found.paused, resting, found.resting = False, found.resting, False
+                self._publish("run", "running")
+                if resting:
+                    self.runner.put(lambda: self._guarded(found.turn, self._go(found)))
+
+    def _drop(self) -> int:
+        """Begin a new turn and return it: a step under way still ends, but is not shown."""
+        with self._lock:
+            self._turn += 1
+            found, self._going = self._going, None
+            if found is not None:
+                if found.resting:
+                    found.close()
+                self._publish("run", "")
+            return self._turn
 
     def stop(self) -> None:
         """Stop the work under way; what it has shown so far stays."""
         self.runner.stop()
         with self._lock:
-            self._turn += 1  # the step under way still ends, but is not shown
+            self._drop()
             state = self.status
-        if state.kind == "busy":
+        if state.kind in ("busy", "paused"):
             self._say(Status("Stopped", "stopped", state.progress, state.seconds, None, state.passes))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -149,29 +205,26 @@ class Studio:
 
     def close(self) -> None:
         """End the worker and forget the listeners."""
-        with self._lock:
-            self._turn += 1
+        self._drop()
         self.runner.close()
         for listeners in self._listeners.values():
             listeners.clear()
 
     def _ask(self, lens: Lens) -> None:
-        with self._lock:
-            self._turn += 1
-            turn = self._turn
+        turn = self._drop()
         kept = self._kept(lens)
         if kept is not None and self.model is not None and lens.image in self._predicted:
             self.runner.stop()
             self._show_predictions(lens)
             self._show(turn, lens, *kept, reused=True)
             return
-        self.runner.put(lambda: self._answer(turn, lens))
+        self.runner.put(lambda: self._guarded(turn, self._work(turn, lens)))
 
     # -- answering, on the worker thread -------------------------------------------------------------------------
 
-    def _answer(self, turn: int, lens: Lens) -> Iterator[None]:
+    def _guarded(self, turn: int, work: Iterator[None]) -> Iterator[None]:
         try:
-            yield from self._work(turn, lens)
+            yield from work
         except Exception:
             if turn == self._turn:  # what went wrong with a question that was dropped is of no interest
                 raise
@@ -196,18 +249,63 @@ class Studio:
         target = self.target(lens)
         self._tell(turn, Status(f"{card(lens.method).title} for {target.name}", "busy"))
         yield
-        result = None
-        for result in drive(lens.make(), model, image, target, lens.image):
-            _check_finite(result, card(lens.method).title)
-            self._show(turn, lens, result, target.name)
-            yield
-        if result is not None:
-            with self._lock:
-                self._answers[lens.question] = (result, target.name)
+        method = lens.make()
+        found = Going(turn, lens, target.name, drive(method, model, image, target, lens.image), method)
+        with self._lock:
+            if turn == self._turn:
+                self._going = found
+                self._publish("run", "running")
+        yield from self._go(found)
+
+    def _go(self, found: Going) -> Iterator[None]:
+        """Take a run to its end, or to where it is to rest."""
+        left = False  # not found.resting: by the time this ends, the run may have been told to go on
+        try:
+            while (result := found.advance()) is not None:
+                _check_finite(result, card(found.lens.method).title)
+                if found.due() or found.paused:
+                    self._show(found.turn, found.lens, result, found.target)
+                yield
+                left = self._rests(found)
+                if left:
+                    return
+        finally:
+            if not left:
+                found.close()
+                self._ended(found)
+        self._finish(found)
+        yield from self._time()
+
+    def _rests(self, found: Going) -> bool:
+        """Let a run that is to rest do so, with its newest picture on screen; return whether it does."""
+        with self._lock:
+            result = found.result
+            if not found.paused or found.turn != self._turn or result is None or result.progress >= 1:
+                return False
+            found.resting = True
+            self._show(found.turn, found.lens, result, found.target)
+            return True
+
+    def _ended(self, found: Going) -> None:
+        with self._lock:
+            if self._going is found:
+                self._going = None
+                self._publish("run", "")
+
+    def _finish(self, found: Going) -> None:
+        """Keep the answer of a run that has ended, unless it is one that only this run gives."""
+        result = found.result
+        with self._lock:
+            if found.turn == self._turn and not found.arrived():  # moved after the last step
+                self._ask(found.lens)
+                return
+            if result is None:
+                return
+            if not result.provenance.events:
+                self._answers[found.lens.question] = (result, found.target)
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)
-            _observe(model, lens.make(), result)
-        yield from self._time()
+        _observe(self._ready(), found.lens.make(), result)
 
     def _load(self) -> None:
         from xaiwidgets.model.zoo import load_model
@@ -229,9 +327,7 @@ class Studio:
 
         Asking for something else meanwhile cancels it.
         """
-        with self._lock:
-            self._turn += 1
-            turn = self._turn
+        turn = self._drop()
         self.runner.put(lambda: self._convert(turn))
 
     def _convert(self, turn: int) -> Iterator[None]:
@@ -280,7 +376,8 @@ class Studio:
                 return  # a newer question is on screen, or the work was stopped
             self.frame = Frame(lens, self.photo(lens.image), result, target, reused)
             self._publish("frame", self.frame)
-            self._tell(turn, _progress_status(card(lens.method), result, target, reused))
+            paused = self._going is not None and self._going.resting
+            self._tell(turn, _progress_status(card(lens.method), result, target, reused, paused))
 
     def _show_predictions(self, lens: Lens) -> None:
         with self._lock:
@@ -435,10 +532,15 @@ def _check_finite(result: Attribution, title: str) -> None:
         )
 
 
-def _progress_status(made: Card, result: Attribution, target: str, reused: bool) -> Status:
+def _progress_status(made: Card, result: Attribution, target: str, reused: bool, paused: bool = False) -> Status:
     spent = result.provenance
     layer = f" at {result.layer}" if result.layer else ""
     text = f"{made.title} for {target}{layer}"
+    step, planned = result.details.get("step"), result.details.get("planned")
+    if result.progress < 1 and step and planned:
+        text = f"{text}, step {step} of {planned}"
+    if paused:
+        return Status(f"Paused: {text}", "paused", result.progress, spent.seconds, None, spent.passes)
     if result.progress < 1:
         left = spent.seconds * (1 - result.progress) / max(result.progress, 1e-6)
         return Status(text, "busy", result.progress, spent.seconds, left, spent.passes)

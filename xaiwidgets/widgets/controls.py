@@ -65,6 +65,8 @@ class Control:
         fits = knob.unit and knob.unit != knob.label.lower() and len(named) <= LONGEST_LABEL
         self.widget.description = named if fits else knob.label
         self.widget.tooltip = f"{knob.help} In {knob.unit}." if knob.unit else knob.help
+        if knob.live:
+            self.widget.tooltip += " Can be moved while it runs."
         self.widget.add_class("xai-control")
         self.widget.observe(self._observe, "value")
 

@@ -15,14 +15,15 @@ from xaiwidgets.render.animation import png_bytes
 from xaiwidgets.render.look import Look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from xaiwidgets.studio.frame import Frame
     from xaiwidgets.studio.lens import Lens
 
 
-def code_for(lens: Lens, model: str, target: str, image: str | None = None) -> str:
-    """Return Python code that computes and saves what the lens shows."""
+def code_for(lens: Lens, model: str, target: str, image: str | None = None, events: Sequence[Any] = ()) -> str:
+    """Return Python code that computes and saves what the lens shows; ``events`` is what was moved meanwhile."""
+    moved = f", events={list(events)!r}" if events else ""
     asks = "".join(f", {name}={value!r}" for name, value in lens.knobs)
     plain = Look()
     look = "".join(
@@ -36,7 +37,7 @@ def code_for(lens: Lens, model: str, target: str, image: str | None = None) -> s
             "",
             _model_line(model),
             f"image = {source!r}" + ("" if image is None else "  # the file you uploaded: give its path"),
-            f"a = xw.explain(model, image, {lens.method!r}, target={_target(lens)}{asks})  # {words}",
+            f"a = xw.explain(model, image, {lens.method!r}, target={_target(lens)}{asks}{moved})  # {words}",
             f"a.save('{lens.method}.png', image{look})",
         )
     )

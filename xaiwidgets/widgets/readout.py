@@ -12,6 +12,7 @@ from xaiwidgets.core.cards import card
 from xaiwidgets.render.channels import COLORS, shown
 from xaiwidgets.render.colorbar import HEIGHT, colorbar_html
 from xaiwidgets.render.dominance import legend_html
+from xaiwidgets.render.ends import ends_html
 from xaiwidgets.render.numbers import number
 from xaiwidgets.render.words import describe
 from xaiwidgets.widgets.receipt import line_html
@@ -56,7 +57,7 @@ class Readout:
             part.part, part.map_scale, method=method, target=frame.target, layer=result.layer, unit=result.unit
         )
         notes = escape(" ".join(result.notes))
-        legend = legend_html(part.classes) if part.classes is not None else ""
+        legend = legend_html(part.classes) if part.classes is not None else ends_html(result, part.scale, part.look)
         lines = f"{legend}{line_html(result)} <span class='xai-muted' title='{notes}'>{notes}</span>"
         self.twin.value = (
             f"<div class='xai-twin xai-words' role='status' aria-live='polite'>{escape(words)}"

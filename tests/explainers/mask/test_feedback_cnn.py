@@ -38,11 +38,11 @@ def test_is_its_definition_however_the_network_is_written(style, net, wrap, pict
     results = list(FeedbackCnn(rounds=4).steps(model, image, model.target(2)))
     for result, (gradient, score) in zip(results, slow(module, image, 2, 4), strict=True):
         np.testing.assert_allclose(result.values, gradient, rtol=1e-5, atol=1e-9)
-        assert result.details["scores"][-1] == pytest.approx(score)
-        assert result.score == results[0].details["scores"][0], "the network's own, without gates"
-    assert results[-1].details["scores"] == pytest.approx([score for _, score in slow(module, image, 2, 4)])
-    assert results[0].details["active"] == (1.0,)
-    assert 0 < results[-1].details["active"][-1] < 1
+        assert result.details["curves"]["score"][-1] == pytest.approx(score)
+        assert np.float32(result.score) == results[0].details["curves"]["score"][0], "the network's own, without gates"
+    assert results[-1].details["curves"]["score"] == pytest.approx([score for _, score in slow(module, image, 2, 4)])
+    assert results[0].details["curves"]["open"].tolist() == [1.0]
+    assert 0 < results[-1].details["curves"]["open"][-1] < 1
 
 
 def test_with_all_gates_open_it_is_saliency(net, wrap, picture, run):
@@ -78,7 +78,7 @@ def test_one_hidden_layer_is_at_its_best_after_one_round(wrap, picture):
     active = module.hidden(image.flatten(1)).relu()[0]
     best = float(((module.head.weight[2].clamp(min=0) * active).sum() + module.head.bias[2]).detach())
     results = list(FeedbackCnn(rounds=3).steps(model, image, model.target(2)))
-    scores = results[-1].details["scores"]
+    scores = results[-1].details["curves"]["score"]
     assert scores[0] == pytest.approx(float(module(image).detach()[0, 2]))
     assert scores[1] == scores[2] == pytest.approx(best)
 
@@ -87,11 +87,11 @@ def test_relaxed_gates_raise_the_score_in_small_steps_and_a_penalty_shuts_them(n
     model = wrap(net())
     image = picture(model)
     result = list(FeedbackCnn(mode="relaxed", rounds=15, rate=0.05).steps(model, image, model.target(2)))[-1]
-    scores = result.details["scores"]
+    scores = result.details["curves"]["score"]
     assert all(b >= a - 1e-12 for a, b in pairwise(scores))
     assert scores[-1] > scores[0]
     shut = list(FeedbackCnn(mode="relaxed", rounds=6, rate=1.0, penalty=10.0).steps(model, image, model.target(2)))[-1]
-    assert shut.details["active"][-1] == 0
+    assert shut.details["curves"]["open"][-1] == 0
 
 
 def test_raises_the_score_of_digits_and_draws_a_box():
@@ -102,7 +102,7 @@ def test_raises_the_score_of_digits_and_draws_a_box():
     for scene, (upper, _) in zip(scenes.images, scenes.labels, strict=True):
         photo = np.repeat(np.asarray(scene).reshape(48, 48, 1), 3, axis=2)
         first, second = xw.explain_steps(model, photo, "feedback_cnn", rounds=2, target=int(upper))
-        before, after = second.details["scores"]
+        before, after = second.details["curves"]["score"]
         raised.append(after > before)
         assert first.score == second.score == before
         assert second.details["box"] == energy_box(second.map("max_abs"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from xaiwidgets.core.cards import explainer
 from xaiwidgets.core.knobs import Choice, Range, knob
@@ -39,14 +41,15 @@ class FeedbackCnn:
     """Gradient of the score by the photo after hidden gates were set to raise it (Cao et al. 2015; released code 2019).
 
     Yields ``(C, H, W)`` in units of score per unit of input after every round, the first with all gates open, which is
-    saliency; shown by the largest absolute value over channels. ``details``: ``scores`` and ``active`` (how far gates
-    are open, on average) by round, and ``box``, the tightest around 95 % of the energy.
+    saliency; shown by the largest absolute value over channels. ``details``: ``curves``, ``score`` and ``open`` (how
+    far gates are open, on average) by round, and ``box``, the tightest around 95 % of the energy.
 
     ``pruning`` sets all gates at once from one backward pass and sees the photo again; ``recovering`` decides them
     within one backward pass, on the way down; ``relaxed`` moves gates in [0, 1] along the score's derivative, less
     ``penalty``.
     """
 
+    curves: ClassVar[tuple[str, ...]] = ("score", "open")
     mode: str = knob(
         "pruning",
         Choice(("pruning", "recovering", "relaxed")),
@@ -79,7 +82,13 @@ class FeedbackCnn:
             passed = view.gradient(image, target)
             scores.append(float(passed.score[0]))
             active.append(_open(units))
-            history = {"scores": tuple(scores), "active": tuple(active)}
+            history = {
+                "curves": {"score": np.array(scores, np.float32), "open": np.array(active, np.float32)},
+                "curve_words": {"score": target.unit, "open": "share of gates open"},
+                "step": number,
+                "planned": self.rounds,
+                "across": "round",
+            }
             note = f"The gates are {active[-1]:.0%} open; the score went from {scores[0]:.3g} to {scores[-1]:.3g}."
             yield self._result(passed.input, scores[0], image, target, (note,), history, number / self.rounds)
             self._move(units)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class FGVis:
         NotApplicable: with the defense, an activation that the filter has no meaning for.
     """
 
+    curves: ClassVar[tuple[str, ...]] = ("score", "area")
     game: str = knob(
         "deletion",
         Choice(("deletion", "preservation")),
@@ -134,7 +135,10 @@ class FGVis:
         score, watch, notes = self._whole(model, image, target)
         mask = torch.ones_like(image) if deletes or self.start == "whole" else torch.zeros_like(image)
         curves: dict[str, list[float]] = {"score": [], "area": []}
-        details: dict[str, Any] = {}
+        details: dict[str, Any] = {
+            "curve_words": {"score": target.unit, "area": f"share {'taken away' if deletes else 'kept'}"},
+            "ends": ("seen as it is", "taken away") if deletes else ("taken away", "seen as it is"),
+        }
 
         def result(progress: float, *more: str, **found: float) -> Attribution:
             kept = to_numpy(mask)
