@@ -22,7 +22,12 @@ ROUND = Pace(
     gradients=Pass(0.02, 4 * MIB, 4),
     exact=Pass(0.04, 6 * MIB),
     ruled=(("backprop", Pass(0.05, 5 * MIB)), ("relevance", Pass(0.1, 7 * MIB))),
+    smoothed=(Pass(0.11, 2 * MIB), Pass(0.16, 9 * MIB)),
 )
+PARTS = {
+    **dict(zip(SORTS, (*(getattr(ROUND, name) for name in SORTS[:5]), *ROUND.smoothed), strict=False)),
+    **dict(ROUND.ruled),
+}
 
 
 @pytest.fixture
@@ -32,8 +37,7 @@ def model():
 
 def know(model):
     """Have a network take the times of ``ROUND``."""
-    plain = (ROUND.forward, ROUND.forwards, ROUND.gradient, ROUND.gradients, ROUND.exact)
-    model.remember(("pace",), dict).update({**dict(zip(SORTS, plain, strict=False)), **dict(ROUND.ruled)})
+    model.remember(("pace",), dict).update(PARTS)
 
 
 def price(model, name, **knobs):
@@ -63,12 +67,61 @@ def test_a_method_with_heavier_passes_says_so(model):
     )
 
 
+@pytest.mark.parametrize(("scales", "largest"), [(1, 2.0), (2, 2.0), (4, 2.0), (4, 1.0), (6, 3.0)])
+def test_pictures_of_several_sizes_are_priced_by_their_pixels_one_at_a_time(scales, largest, model):
+    from xaiwidgets.explainers.cam.cameras import PASS, PIXELS
+
+    method = xw.Cameras(scales=scales, largest=largest)
+    sizes = method.sizes((224, 224), model.layer(""))
+    pixels = sum(height * width for height, width in sizes) / 224**2
+    wanted = scales * PASS + (pixels - scales) * PIXELS
+    found = predict(model, method, ROUND)
+    assert found.seconds == pytest.approx(wanted * 0.03), "of single passes, whatever batches would cost"
+    assert found.memory >= 4 * MIB
+    assert (found.forward, found.backward) == (scales, scales)
+    if scales == 2:
+        assert pixels == pytest.approx(5, rel=0.1), "the photo, and one of four times its pixels"
+
+
+def test_a_softplus_is_priced_by_what_it_adds_to_each_pass(model):
+    added, returned = 0.11 - 0.01, 0.16 - 0.04 - (0.11 - 0.01)
+    scores = 0.01 + 0.11  # before and after
+    assert price(model, "softplus_smoothing").seconds == pytest.approx(0.04 + added + returned + scores)
+    cam, alone = price(model, "softplus_smoothing", base="grad_cam"), price(model, "grad_cam")
+    assert cam.seconds == pytest.approx(alone.seconds + added + returned + scores)
+    alone = price(model, "occlusion")
+    many = price(model, "softplus_smoothing", base="occlusion")
+    assert many.forward == alone.forward + 2
+    assert many.seconds == pytest.approx(alone.seconds + alone.forward * added + scores)
+    assert many.memory == 2 * alone.memory
+    assert price(model, "softplus_smoothing", variant="gradient_only").seconds == pytest.approx(1.2 * 0.04)
+
+
+def test_networks_without_rectifiers_have_no_smoothed_passes():
+    smooth = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.SiLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 3),
+    )
+    assert pace(xw.Model(smooth, size=24)).smoothed is None
+
+
+def test_the_smoothed_passes_of_a_network_are_probed_on_the_smoothed_network(model, monkeypatch):
+    from xaiwidgets.surgery import smooth
+
+    seen, made = [], smooth.SmoothMode.__enter__
+    monkeypatch.setattr(smooth.SmoothMode, "__enter__", lambda mode: seen.append(torch.is_grad_enabled()) or made(mode))
+    found = pace(model)
+    assert found.smoothed is not None
+    assert {False, True} <= set(seen), "forward alone, and for a gradient"
+    assert found.smoothed[1].memory > found.smoothed[0].memory
+
+
 def test_what_a_run_took_corrects_its_own_price_only(model):
     parts = model.remember(("pace",), dict)
-    parts.update(
-        zip(SORTS, (ROUND.forward, ROUND.forwards, ROUND.gradient, ROUND.gradients, ROUND.exact), strict=False)
-    )
-    parts.update(dict(ROUND.ruled))
+    parts.update(PARTS)
     assert known_pace(model) == ROUND
     before = xw.cost(model, "smoothgrad").seconds
     observe(model, xw.Rise(samples=100), 4.04)  # 0.04 s a pass
@@ -127,10 +180,7 @@ def test_every_method_has_a_price_and_can_be_made_cheaper_or_is_cheap(model, mad
 @pytest.fixture
 def priced(model):
     parts = model.remember(("pace",), dict)
-    parts.update(
-        zip(SORTS, (ROUND.forward, ROUND.forwards, ROUND.gradient, ROUND.gradients, ROUND.exact), strict=False)
-    )
-    parts.update(dict(ROUND.ruled))
+    parts.update(PARTS)
     return model
 
 

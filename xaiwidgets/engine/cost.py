@@ -1,8 +1,9 @@
 """What a method costs before it is run, and the settings that fit a budget.
 
 A probe times one pass of each sort and counts its memory, once a network. A method's passes times the time of a pass is
-what it will take; a method whose passes are heavier or lighter than those of its sort says so in ``effort``. What a run
-of it has really taken corrects the next estimate.
+what it will take; a method whose passes are heavier or lighter than those of its sort says so in ``effort``, or in
+``effort_on(model, size)`` where that depends on the network. What a run of it has really taken corrects the next
+estimate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 #: Families whose backward pass has rules: each sort of pass is probed with one of its methods.
 RULED = {"backprop": "guided_backprop", "relevance": "lrp"}
 #: The sorts of passes that are probed, in the order of ``Pace``.
-SORTS = ("forward", "forwards", "gradient", "gradients", "exact", *RULED)
+SORTS = ("forward", "forwards", "gradient", "gradients", "exact", "smoothed", "smoothed gradient", *RULED)
+#: Sharpness of the softplus that is probed; any takes the same time.
+SHARPNESS = 10.0
 #: Passes up to which a method runs them one picture at a time.
 FEW = 2
 #: How often a pass is timed; the least time counts.
@@ -52,6 +55,7 @@ class Pass:
 class Pace:
     """The passes of a network: forward and gradient, alone and in batches, and with backward rules by family.
 
+    ``smoothed`` are a forward and a gradient pass of the network with a softplus for each ReLU, where it has any.
     ``observed`` holds, by method id, how many times its estimate a run has really taken.
     """
 
@@ -61,6 +65,7 @@ class Pace:
     gradients: Pass
     exact: Pass
     ruled: tuple[tuple[str, Pass], ...] = ()
+    smoothed: tuple[Pass, Pass] | None = None
     observed: dict[str, float] = field(default_factory=dict, compare=False)
 
     def of_family(self, family: str) -> Pass | None:
@@ -159,7 +164,16 @@ def _finished(model: Model, parts: dict[str, Pass | None]) -> Pace | None:
 def _made(parts: dict[str, Pass | None]) -> Pace:
     plain = {name: part for name, part in parts.items() if name not in RULED and part is not None}
     ruled = tuple((name, part) for name, part in parts.items() if name in RULED and part is not None)
-    return Pace(plain["forward"], plain["forwards"], plain["gradient"], plain["gradients"], plain["exact"], ruled=ruled)
+    smoothed = (plain["smoothed"], plain["smoothed gradient"]) if "smoothed gradient" in plain else None
+    return Pace(
+        plain["forward"],
+        plain["forwards"],
+        plain["gradient"],
+        plain["gradients"],
+        plain["exact"],
+        ruled=ruled,
+        smoothed=smoothed,
+    )
 
 
 def _trial(model: Model, name: str) -> tuple[int, Callable[[int], None]] | None:
@@ -168,6 +182,7 @@ def _trial(model: Model, name: str) -> tuple[int, Callable[[int], None]] | None:
     from xaiwidgets.engine.run import missing
     from xaiwidgets.errors import XaiError
     from xaiwidgets.model.inspection import probe_like
+    from xaiwidgets.surgery.smooth import Smoothing
 
     target = model.target(0)
 
@@ -189,6 +204,13 @@ def _trial(model: Model, name: str) -> tuple[int, Callable[[int], None]] | None:
         except XaiError:  # the rules refuse an operation of this network, and so will every method of the family
             return None
         return 1, explain
+    if name.startswith("smoothed"):
+        if "rectifier" not in model.offers:
+            return None
+        view = model.transformed(Smoothing(SHARPNESS), "with softplus for ReLU")
+        if name == "smoothed":
+            return 1, lambda count: _drop(view.logits(images(count)))
+        return 1, lambda count: _drop(view.gradient(images(count), target))
     if name.startswith("forward"):
         return batch_size(model) if name == "forwards" else 1, lambda count: _drop(model.logits(images(count)))
     view = model.exactly() if name == "exact" else model
@@ -226,6 +248,9 @@ def predict(model: Model, method: Any, found: Pace) -> Cost:
         each = [predict(model, one, found) for one in method.chosen(model)]
         seconds, memory = sum(one.seconds for one in each), max((one.memory for one in each), default=0)
         return Cost(forward, backward, seconds * found.observed.get(type(method).card.id, 1.0), memory)
+    if hasattr(method, "softplus") and found.smoothed is not None:
+        made = _smoothed(model, method, found, found.smoothed)
+        return replace(made, seconds=made.seconds * found.observed.get(type(method).card.id, 1.0))
     base = _innermost(method)
     rules = found.of_family(type(base).card.family)
     if backward == 0:
@@ -235,13 +260,33 @@ def predict(model: Model, method: Any, found: Pace) -> Cost:
         more = max(forward - backward, 0)
         seconds, memory = backward * rules.seconds + more * found.forward.seconds, rules.memory
     else:
-        one = (
-            (found.exact if getattr(method, "exact", False) else found.gradient) if backward <= FEW else found.gradients
-        )
+        alone = backward <= FEW or getattr(method, "alone", False)
+        one = (found.exact if getattr(method, "exact", False) else found.gradient) if alone else found.gradients
         seconds = backward * one.seconds + max(forward - backward, 0) * found.forward.seconds
         memory = one.memory * min(one.batch, max(backward, 1))
-    seconds *= getattr(method, "effort", 1.0)
+    effort_on = getattr(method, "effort_on", None)
+    seconds *= getattr(method, "effort", 1.0) if effort_on is None else effort_on(model, size)
     return Cost(forward, backward, seconds * found.observed.get(type(method).card.id, 1.0), memory)
+
+
+def _smoothed(model: Model, method: Any, found: Pace, smooth: tuple[Pass, Pass]) -> Cost:
+    """Return what a base takes on the network with a softplus for each ReLU.
+
+    Its own passes, and what rounding off adds to each: forward, a softplus at every activation, which no batch makes
+    cheaper; backward, its slope. With the gradient alone smoothed, that is no more than a backward rule.
+    """
+    size = model.input_shape[1:]
+    forward, backward = passes(method, model, size)
+    base = predict(model, resolve(method.base), found)
+    if method.softplus.gradient_only:
+        return Cost(forward, backward, base.seconds * method.effort, base.memory)
+    ahead, there_and_back = smooth
+    added = ahead.seconds - found.forward.seconds
+    returned = there_and_back.seconds - found.exact.seconds - added
+    seconds = base.seconds + base.forward * added + base.backward * returned
+    seconds += (forward - base.forward) / 2 * (found.forward.seconds + ahead.seconds)  # the scores before and after
+    plain, other = (found.exact, there_and_back) if base.backward else (found.forward, ahead)
+    return Cost(forward, backward, max(seconds, base.seconds), round(base.memory * other.memory / plain.memory))
 
 
 def observe(model: Model, method: Any, seconds: float) -> None:

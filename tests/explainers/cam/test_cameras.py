@@ -330,3 +330,23 @@ def test_a_net_without_maps_is_refused(wrap):
     model = xw.Model(module, size=(5, 6), mean=(0.5,), std=(0.5,))
     with pytest.raises(NotApplicable, match="cameras needs a layer that gives a spatial map"):
         xw.explain(model, np.zeros((20, 24, 3), np.uint8), "cameras", target=0)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
+def test_channels_first_and_positions_first_give_the_same_map(upsampling, monkeypatch):
+    generator = torch.Generator().manual_seed(4)
+
+    def maps(*shape):
+        return torch.randn((1, 6, *shape), generator=generator, dtype=torch.float64)
+
+    pairs = [(maps(*shape), maps(*shape)) for shape in ((3, 4), (4, 5), (7, 9))]
+    few = cameras.fused(pairs, (30, 41), upsampling)
+    monkeypatch.setattr(cameras, "AT_ONCE", 1)
+    torch.testing.assert_close(cameras.fused(pairs, (30, 41), upsampling), few, rtol=1e-12, atol=1e-12)
+    enlarge = {"mode": upsampling, **({"align_corners": False} if upsampling == "bilinear" else {})}
+    one, other = (
+        sum(functional.interpolate(kind, size=(30, 41), **enlarge) for kind in kinds) / 3
+        for kinds in zip(*pairs, strict=True)
+    )
+    torch.testing.assert_close(few, (one * other).sum(dim=1, keepdim=True).clamp_min(0), rtol=1e-12, atol=1e-12)
+    assert few.max() > 0

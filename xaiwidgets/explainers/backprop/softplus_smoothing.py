@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from xaiwidgets.core.cards import explainer, resolve
 from xaiwidgets.core.knobs import Choice, MethodName, Range, knob
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xaiwidgets.core.results import Attribution
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Target
+    from xaiwidgets.surgery.smooth import Smoothing
 
 
 @explainer(
@@ -46,6 +47,8 @@ class SoftplusSmoothing:
         NotApplicable: the network has no ReLU or ReLU6; the message names its activations.
     """
 
+    effort: ClassVar[float] = 1.2  # with the gradient alone smoothed: its rule at each ReLU
+
     beta: float = knob(10.0, Range(1.0, 1000.0, log=True), label="Sharpness β", help="Smaller is smoother.")
     base: str = knob(
         "saliency",
@@ -64,6 +67,13 @@ class SoftplusSmoothing:
     def __post_init__(self) -> None:
         check_wrapper(self)
 
+    @property
+    def softplus(self) -> Smoothing:
+        """What is done to each ReLU."""
+        from xaiwidgets.surgery.smooth import Smoothing
+
+        return Smoothing(self.beta, self.variant == "gradient_only")
+
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes of one image: the base's, and a score before and after smoothing."""
         forward, backward = resolve(self.base).cost(size)
@@ -77,10 +87,9 @@ class SoftplusSmoothing:
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the base's results on the smoothed network."""
         from xaiwidgets.engine.run import check_applicable
-        from xaiwidgets.surgery.smooth import Smoothing
 
         base, full = resolve(self.base), self.variant == "full"
-        smoothed = model.transformed(Smoothing(self.beta, not full), "with softplus for ReLU")
+        smoothed = model.transformed(self.softplus, "with softplus for ReLU")
         check_applicable(base, smoothed)
         note = "Only the gradient is smoothed: the scores are those of the network as it is."
         if full:

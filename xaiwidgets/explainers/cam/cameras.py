@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from xaiwidgets.model.passes import Gradients
     from xaiwidgets.model.targets import Target
 
+#: A pass that ends at the layer, and what each further picture's worth of pixels adds to it with all that enlarges the
+#: photo and the maps, in whole gradient passes.
+PASS, PIXELS = 0.5, 0.45
 #: Numbers that are enlarged at a time: a layer of 1,280 channels at the photo's size would fill half a gigabyte.
 AT_ONCE = 2**20
 
@@ -53,7 +56,7 @@ class Cameras:
         InvalidLayer: no such layer, or no spatial map.
     """
 
-    effort: ClassVar[float] = 3.3  # most of its pictures are larger
+    alone: ClassVar[bool] = True  # each pass has a size of its own
 
     layer: str = knob("", LayerName(), label="Layer", help="Empty: the last spatial stage.")
     scales: int = knob(4, Range(1, 8), label="Sizes", help="How many, the network's own among them.")
@@ -77,6 +80,13 @@ class Cameras:
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (forward, backward) passes of one image: one of each a size, whatever the size."""
         return self.scales, self.scales
+
+    def effort_on(self, model: Model, size: tuple[int, int]) -> float:
+        """Return how heavy its passes are on the mean, against one at the network's own size: by their pixels."""
+        if not model.stages:
+            return 1.0
+        areas = [height * width / (size[0] * size[1]) for height, width in self.sizes(size, model.layer(self.layer))]
+        return PASS + PIXELS * (sum(areas) / len(areas) - 1)
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the map over the sizes so far, after each of them."""
@@ -169,15 +179,25 @@ def fused(pairs: Sequence[tuple[Tensor, Tensor]], size: tuple[int, int], upsampl
     import torch
 
     like = pairs[0][0]
-    # enlarging is linear along each axis: all maps at once, two products of matrices in place of passes over pixels
-    rows = torch.cat([_enlarging(a.shape[2], size[0], upsampling, like) for a, _ in pairs]).T / len(pairs)
+    # enlarging is linear along each axis: all maps of a kind at once, side by side, by products of matrices
+    rows = [_enlarging(a.shape[2], size[0], upsampling, like).T / len(pairs) for a, _ in pairs]
     columns = [_enlarging(a.shape[3], size[1], upsampling, like) for a, _ in pairs]
-    total = like.new_zeros(size)
+    total, channels = like.new_zeros(size), like.shape[1]
+    if sum(a.shape[2] * a.shape[3] for a, _ in pairs) ** 2 <= 4 * AT_ONCE:
+        # few positions: the channels are summed first, for each pair of positions, and nothing else is enlarged
+        for (one, _), down, along in zip(pairs, rows, columns, strict=True):
+            for (_, other), down_too, along_too in zip(pairs, rows, columns, strict=True):
+                products = one[0].flatten(1).T @ other[0].flatten(1)
+                between = (down @ products.reshape(one.shape[2], -1)).reshape(size[0], one.shape[3], *other.shape[2:])
+                between = torch.einsum("xi,xaib->xab", down_too, between)
+                total += ((between @ along_too) * along).sum(dim=1)
+        return total.clamp_min(0)[None, None]
+    down = torch.cat(rows, dim=1)
     count = max(1, AT_ONCE // (size[0] * size[1]))
-    for start in range(0, like.shape[1], count):
+    for start in range(0, channels, count):
         part = slice(start, start + count)
         activation, gradient = (
-            rows @ torch.cat([maps[0, part] @ across for maps, across in zip(kind, columns, strict=True)], dim=1)
+            down @ torch.cat([maps[0, part] @ along for maps, along in zip(kind, columns, strict=True)], dim=1)
             for kind in zip(*pairs, strict=True)
         )
         total += (activation * gradient).sum(dim=0)
