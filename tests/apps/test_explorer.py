@@ -656,6 +656,25 @@ def test_channels_are_looked_at_without_running_the_method_again(make_explorer, 
     assert explorer.lens.look.channels == "sum"  # and is back with the next map that has channels
 
 
+def test_the_first_regions_are_looked_at_without_running_the_method_again(make_explorer, send, color, spent):
+    explorer = make_explorer(color, method="xrai", points=2, least=10)
+    control = explorer.look.controls["regions"].widget
+    assert not control.disabled
+    before, whole = list(spent), explorer.stage._pixels
+    result = explorer.result
+    send(control, value=20.0)
+    assert explorer.lens.look.regions == 20
+    assert explorer.result is result
+    assert spent == before
+    few = explorer.stage._pixels
+    assert not np.array_equal(few, whole)
+    assert "regions=20.0" in explorer._code()
+    send(control, value=100.0)
+    np.testing.assert_array_equal(explorer.stage._pixels, whole)
+    explorer.put(method="saliency")
+    assert control.disabled
+
+
 @pytest.mark.parametrize("made", cards("explainer"), ids=lambda c: c.id)
 def test_zero_has_its_own_color_in_the_middle_of_every_signed_map(made, color):
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xaiwidgets.core.results import Attribution
-from xaiwidgets.render.channels import COLORS, WORDS, choosable, shown
+from xaiwidgets.render.channels import COLORS, WORDS, choosable, ranked, shown
 from xaiwidgets.render.colorbar import caption
 from xaiwidgets.render.compose import color_table, compose, palette_name
 from xaiwidgets.render.look import CHANNELS, SIGNS, Look
@@ -135,3 +135,35 @@ def test_values_that_are_not_finite_are_refused():
     bad[1, 2, 2] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         shown(made(bad), Look(channels="as image"))
+
+
+ORDER = np.array([[1, 1, 2, 2, 0, 0], [1, 1, 2, 2, 0, 0], [3, 3, 3, 3, 3, 3], [3, 3, 3, 3, 3, 3]], np.int32)
+
+
+@pytest.mark.parametrize(("share", "last"), [(1, 1), (16, 1), (17, 2), (33, 2), (34, 3), (99, 3)])
+def test_only_the_first_regions_are_drawn_and_the_numbers_stay(share, last, photo):
+    """Regions of 4, 4 and 12 of 24 pixels."""
+    map = Attribution(VALUES[:1], "logit", True, (4, 6), details={"order": ORDER})
+    whole, part = shown(map, Look()), shown(map, Look(regions=share))
+    np.testing.assert_array_equal(part.heat, np.where((ORDER > 0) & (last >= ORDER), VALUES[0], 0))
+    np.testing.assert_array_equal(part.map, whole.map)
+    np.testing.assert_array_equal(part.points, whole.points)
+    assert part.scale == part.map_scale == whole.scale
+    assert part.title("XRAI") == f"XRAI (first {share} % of the photo)"
+    plain = Look(regions=share, smooth=False)
+    seen = compose(photo, part.heat, part.scale, plain)
+    hidden = np.repeat(np.repeat((ORDER == 0) | (last < ORDER), 2, 0), 2, 1)
+    np.testing.assert_array_equal(seen[hidden], photo[hidden])
+    assert (seen[~hidden] != photo[~hidden]).any()
+
+
+def test_all_regions_or_none_to_rank_are_shown_as_ever():
+    map = Attribution(VALUES[:1], "logit", True, (4, 6), details={"order": ORDER})
+    whole = shown(map, Look())
+    assert whole.heat is whole.map
+    assert whole.title("XRAI") == "XRAI"
+    for details in ({}, {"order": ORDER[:2]}, {"order": ORDER / 2}, {"order": "first"}):
+        other = Attribution(VALUES[:1], "logit", True, (4, 6), details=details)
+        assert ranked(other) is None
+        assert shown(other, Look(regions=5)).look == Look()
+        np.testing.assert_array_equal(shown(other, Look(regions=5)).heat, VALUES[0])

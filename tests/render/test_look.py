@@ -18,6 +18,7 @@ def test_defaults_are_inside_their_domains_and_equal_looks_are_one_cache_key():
         "channels": "combined",
         "smooth": True,
         "clip": 99.5,
+        "regions": 100.0,
         "blend": "by value",
     }
     assert hash(Look(opacity=1)) == hash(Look(opacity=1.0))

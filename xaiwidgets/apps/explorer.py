@@ -14,7 +14,7 @@ from xaiwidgets.core.knobs import Range, clamp_knobs, knobs_of
 from xaiwidgets.errors import InvalidKnob, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
 from xaiwidgets.model.targets import Question
-from xaiwidgets.render.channels import choosable
+from xaiwidgets.render.channels import choosable, ranked
 from xaiwidgets.render.compose import compose
 from xaiwidgets.render.look import Look
 from xaiwidgets.render.scale import Scale
@@ -434,17 +434,18 @@ class Explorer(w.VBox):
         self.readout.show(frame, look)
         self.receipt.show(frame.result)
         self.course.show(frame.result, self.studio.waiting)
-        self._offer_channels(frame.result)
+        self._offer_looks(frame.result)
         if frame.result.layer:
             self.strip.show(frame.result.layer)
         if frame.result.progress >= 1:
             self._finish(frame.result)
 
-    def _offer_channels(self, result: Attribution) -> None:
-        """Grey the choice of channels out for maps without a value a color."""
-        control = self.look.controls["channels"].widget
-        if control.disabled == choosable(result):
-            control.disabled = not control.disabled
+    def _offer_looks(self, result: Attribution) -> None:
+        """Grey out what means nothing for this map: channels without a value a color, regions where none are ranked."""
+        for name, there in (("channels", choosable(result)), ("regions", ranked(result) is not None)):
+            control = self.look.controls[name].widget
+            if control.disabled == there:
+                control.disabled = not there
 
     def _finish(self, result: Attribution) -> None:
         self.result = result

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.engine.regions import top
 from xaiwidgets.render.compose import look_scale, picture_scale
 from xaiwidgets.render.dominance import found_dominance
 from xaiwidgets.render.scale import shown_part
@@ -55,6 +56,8 @@ class Shown:
     def title(self, method: str) -> str:
         """Return the method's name, with what of its map is shown if that is not the usual."""
         what = WORDS.get(self.look.channels)
+        if self.look.regions < 100:
+            what = f"first {self.look.regions:g} % of the photo"
         return f"{method} ({what})" if what else method
 
     @property
@@ -80,11 +83,22 @@ def choosable(attribution: Attribution) -> bool:
     return len(attribution.values) == len(COLORS)
 
 
+def ranked(attribution: Attribution) -> NDArray[np.integer[Any]] | None:
+    """Return the rank of the region at each pixel ``(h, w)``, 0 for none; ``None`` for maps without ranked regions."""
+    order = attribution.details.get("order")
+    there = isinstance(order, np.ndarray) and order.shape == attribution.values.shape[1:] and order.dtype.kind in "iu"
+    return order if there else None
+
+
 def shown(attribution: Attribution, look: Look) -> Shown:
     """Return what of the attribution this look shows; values of one channel are always shown as they are.
 
-    One channel, or the sum, of values with both signs is signed, also where the method's own reduction is not.
+    One channel, or the sum, of values with both signs is signed, also where the method's own reduction is not. The look
+    may draw only the first of ranked regions; the scale and the numbers stay those of the whole map.
     """
+    order = ranked(attribution)
+    if order is None:
+        look = dataclasses.replace(look, regions=100.0)
     values, how = attribution.values, look.channels
     classes = found_dominance(attribution)
     if classes is not None:  # colors stand for classes, and brightness for what is above 0
@@ -102,7 +116,10 @@ def shown(attribution: Attribution, look: Look) -> Shown:
     if how == "as image":
         picture = np.ascontiguousarray(values.transpose(1, 2, 0))
         return Shown(heat, signed, picture, look, picture_scale(picture, look))
-    return Shown(heat, signed, heat, look, look_scale(heat, signed, look))
+    drawn = heat
+    if order is not None and look.regions < 100:
+        drawn = np.where(top(order, look.regions / 100), heat, np.float32(0))
+    return Shown(heat, signed, drawn, look, look_scale(heat, signed, look))
 
 
 def _both_signs(attribution: Attribution) -> bool:

@@ -53,6 +53,13 @@ class Look:
         unit="%",
         advanced=True,
     )
+    regions: float = knob(
+        100.0,
+        Range(1.0, 100.0, 1.0),
+        label="Top regions",
+        help="For maps of ranked regions: only the first ones, up to this share of the photo.",
+        unit="%",
+    )
     blend: str = knob(
         "by value", Choice(BLENDS), label="Blend", help="By value keeps the photo clear where there is little evidence."
     )

@@ -125,6 +125,23 @@ def test_summed_channels_are_complete(net, wrap, run, close):
     assert finer.values.sum(dtype=float) == pytest.approx(difference + finer.gap, rel=1e-5)
 
 
+def test_every_result_tells_how_far_its_path_is_from_complete(net, wrap):
+    """Before the path is done, too: the gap falls to that of the whole, and only a sum has one."""
+    module = net()
+    model = wrap(module, (40, 44))
+    model.remember(("batch size", True), lambda: 4)
+    image, path = blobs(model), 16
+    starts = torch.cat([baseline(model, image, name) for name in ("black", "white")])
+    with torch.no_grad():
+        explained = float(module(image)[0, 1] - module(starts)[:, 1].mean())
+    results = list(Xrai(points=path, channels="sum").steps(model, image, model.target(1)))
+    for result in results[: path // 2]:
+        assert result.gap == pytest.approx(result.values.sum(dtype=float) - explained, abs=1e-5)
+    assert {result.gap for result in results[path // 2 :]} == {results[path // 2 - 1].gap}
+    assert abs(results[0].gap) > abs(results[-1].gap)
+    assert all(r.gap is None for r in Xrai(points=path).steps(model, image, model.target(1)))
+
+
 def test_linear_net(linear, wrap, run, close):
     """Any number of points gives (x − 1/2 (black + white)) ⊙ w."""
     module, weights = linear(24, 30)

@@ -178,7 +178,7 @@ def test_lime_equals_its_authors_fit_on_the_same_samples(small, run):
 @pytest.mark.parametrize("how", ["forward_selection", "highest_weights", "lasso_path"])
 def test_sparse_lime_equals_its_authors_on_a_network(how, count, small, run):
     model, image, _ = small
-    method = Lime(samples=60, segmenter="grid", segments=6, fill="gray", features=count, chosen=how)
+    method = Lime(samples=60, segmenter="grid", segments=6, fill="gray", features=count, selection=how)
     found = run(method, model, image, 1)
     labels = found.details["segments"]
     shown = method._drawn(labels.max() + 1)
@@ -263,8 +263,8 @@ def test_bad_input_is_named(method):
         method(segments=1)
     with pytest.raises(InvalidKnob, match=r"^fill must be one of segment_mean, gray"):
         method(fill="pink")
-    with pytest.raises(InvalidKnob, match=r"^chosen must be one of auto, forward_selection"):
-        Lime(chosen="ridge")
+    with pytest.raises(InvalidKnob, match=r"^selection must be one of auto, forward_selection"):
+        Lime(selection="ridge")
     with pytest.raises(InvalidKnob, match=r"^segmenter must be one of"):
         method(segmenter="hexagons")
 

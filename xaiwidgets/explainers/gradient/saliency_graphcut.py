@@ -51,7 +51,9 @@ class SaliencyGraphcut:
     Yields ``(1, H, W)``, 1 on the object and 0 elsewhere: the foreground seeds at each step of the base, then each
     pixel's own decision by color, then the largest part of the minimum cut. ``details``: ``mask`` (H, W), ``box`` (top,
     left, bottom, right; bottom and right not included; ``None`` for an empty mask), ``seeds`` (1, −1, 0 for unknown)
-    and ``energy`` in nats of the labels so far. Without contrast in map or photo, the mask is the seeds', with a note.
+    and ``energy`` in nats of the labels so far. No error is defined for early results: the cut that they lead to is
+    exact, its seeds are a choice, and energies compare only under the same color mixtures. Without contrast in map or
+    photo, the mask is the seeds', with a note.
 
     Raises:
         InvalidKnob: ``base`` is not the id of another explainer.

@@ -50,7 +50,9 @@ class Xrai:
     ever coarser segments, then the regions in the order they are chosen; pixels of none have their mean, so each map
     sums to the attribution's. ``details``: ``order`` (H, W), 1 for the first region and 0 for none (see
     ``engine.regions.top`` for the regions of the first k percent), ``gains`` and ``areas`` (share of the picture) by
-    region, and the ``attribution`` (H, W). With channels added up, ``gap`` is the path integral's completeness error.
+    region, and the ``attribution`` (H, W). With channels added up, ``gap`` is the completeness error of the path so
+    far, from the first result on; for the largest channel, which sums to nothing known, no error is defined, nor is
+    there one for the choice of regions. ``Look(regions=20)`` draws only the first regions, without another run.
     """
 
     points: int = knob(24, Range(2, 256, log=True), label="Path points", help="From each of the two baselines.")
@@ -92,14 +94,16 @@ class Xrai:
         """Yield after every batch of the path, every segmentation, and some of the regions."""
         score = float(model.scores(image, target)[0])
         ends = self._ends(model, image)
-        result = partial(Attribution, unit=target.unit, signed=True, size=size_of(image), score=score)
-        for total, done in self._path(model, image, ends, target):
-            attribution = total.max(axis=0) if self.channels == "max" else total.sum(axis=0)
-            yield result(values=attribution[None].astype(np.float32), progress=PATH * done)
-        whole: dict[str, Any] = {"attribution": attribution}
+        plain = partial(Attribution, unit=target.unit, signed=True, size=size_of(image), score=score)
+        result, whole = plain, dict[str, Any]()
         if self.channels == "sum":
             whole["explained"] = score - float(model.scores(ends, target).double().mean())
-            result = partial(result, gap=float(attribution.sum()) - whole["explained"])
+        for total, done in self._path(model, image, ends, target):
+            attribution = total.max(axis=0) if self.channels == "max" else total.sum(axis=0)
+            if whole:
+                result = partial(plain, gap=float(attribution.sum()) - whole["explained"])
+            yield result(values=attribution[None].astype(np.float32), progress=PATH * done)
+        whole = {"attribution": attribution, **whole}
         pixels = model.to_pixels(image)
         segments: list[NDArray[np.intp]] = []
         for number, scale in enumerate(regions.SCALES, 1):

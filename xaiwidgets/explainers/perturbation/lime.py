@@ -48,7 +48,7 @@ class Lime:
     the whole photo. ``details``: ``segments`` (H, W), ``weights`` by segment, ``standard_error`` of the coefficients,
     ``fidelity``, the weighted R², ``intercept``, and ``top``, the pixels of the strongest positive segments.
 
-    With ``features``, only so many segments are fitted, chosen anew after every batch and by ``chosen`` in the words of
+    With ``features``, only so many segments are fitted, chosen anew after every batch by ``selection``, in the words of
     the authors' program; standard errors are those of the fit to the chosen ones.
     """
 
@@ -61,7 +61,7 @@ class Lime:
     features: int = knob(
         0, Range(0, 50), label="Features", help="Fit only so many segments; 0 is all. The paper shows a few."
     )
-    chosen: str = knob(
+    selection: str = knob(
         "auto",
         Choice(("auto", "forward_selection", "highest_weights", "lasso_path")),
         label="Chosen by",
@@ -96,7 +96,7 @@ class Lime:
             z = shown[numbers.start : numbers.stop].astype(np.float64)
             sums.add(z, scores, closeness(z, self.width))
             few = 0 < self.features < cut.players
-            fit = ridge(sums, self.alpha, choose(sums, self.features, self.chosen) if few else None)
+            fit = ridge(sums, self.alpha, choose(sums, self.features, self.selection) if few else None)
             enough = sums.count >= ENOUGH * (self.features if few else cut.players)
             best = strongest(fit.coefficients, self.top)
             yield cut.result(
