@@ -22,16 +22,16 @@ ROOMS = (
     "hidden",
     "synthesis",
     "learned",
-    "metrics",
+    "evaluation",
     "render",
     "studio",
     "widgets",
     "apps",
     "serving",
 )
-METHOD_ROOMS = ("explainers", "hidden", "synthesis", "learned")
+METHOD_ROOMS = ("explainers", "hidden", "synthesis", "learned", "evaluation")
 #: file, imported room: a result knows how to draw itself, and asks for it when it is drawn.
-EXCEPTIONS = {("core/results.py", "render"), ("engine/comparison.py", "render")}
+EXCEPTIONS = {("core/results.py", "render"), ("core/scores.py", "render"), ("engine/comparison.py", "render")}
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "torchvision", "timm", "skimage", "sklearn", "matplotlib")
 LIGHT = ("core.cards", "render", "studio", "widgets", "apps")
@@ -90,10 +90,12 @@ def test_the_rule_sees_what_it_forbids(monkeypatch, tmp_path):
 
 
 def is_method(path):
-    """Return whether a file registers a method: it decorates a class with ``explainer`` or ``synthesizer``."""
+    """Return whether a file registers a method or a metric: it decorates a class as such."""
     tree = ast.parse(path.read_text("utf-8"))
     made = (d for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for d in c.decorator_list)
-    return any(isinstance(d, ast.Call) and getattr(d.func, "id", "") in ("explainer", "synthesizer") for d in made)
+    return any(
+        isinstance(d, ast.Call) and getattr(d.func, "id", "") in ("explainer", "synthesizer", "metric") for d in made
+    )
 
 
 def test_method_files_never_import_each_other():

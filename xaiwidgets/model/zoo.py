@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
 #: Networks whose weights come with the installation.
-BUNDLED = ("efficientnet_lite0", "digits_gap", "digits_vgg")
+BUNDLED = ("efficientnet_lite0", "digits_gap", "digits_vgg", "shapes_gap")
 OFFLINE = f"Without a network these work: {', '.join(BUNDLED)}, or weights='none' for random weights."
 
 
@@ -45,6 +45,8 @@ def load_model(name: str = "efficientnet_lite0", *, weights: str = "default") ->
         return loaders[source](rest, weights == "default")
     if name == "efficientnet_lite0":
         return _lite0(weights == "default")
+    if name == "shapes_gap":
+        return _shapes(weights == "default")
     if name in BUNDLED:
         return _digits(name, weights == "default")
     raise UnknownModel(
@@ -112,6 +114,28 @@ def _digits(name: str, trained: bool) -> Model:
         crop=1.0,
         interpolation="bilinear",
         name=_name(name, trained),
+    )
+
+
+def _shapes(trained: bool) -> Model:
+    from xaiwidgets.data.shape_nets import MEAN, STD, shapes_gap
+    from xaiwidgets.data.shapes import SHAPES, SIDE
+    from xaiwidgets.model.labels import Labels
+    from xaiwidgets.model.model import Model
+
+    net = _seeded(shapes_gap)
+    if trained:
+        with as_file(files("xaiwidgets.data") / "shapes_gap.pt") as path:
+            net.load_state_dict(_read(path, "shapes_gap", "xaiwidgets"))
+    return Model(
+        net.eval().float(),
+        labels=Labels(SHAPES),
+        mean=MEAN,
+        std=STD,
+        size=SIDE,
+        crop=1.0,
+        interpolation="bilinear",
+        name=_name("shapes_gap", trained),
     )
 
 

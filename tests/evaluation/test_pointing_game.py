@@ -1,0 +1,92 @@
+"""The pointing game: maps whose answer is known, random ones, and shapes whose place is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scenes import FixedMap, fixed
+
+import xaiwidgets as xw
+from xaiwidgets.data.scenes import Scene
+from xaiwidgets.data.shapes import shapes
+from xaiwidgets.evaluation.pointing_game import hit, within
+
+MASK = np.zeros((48, 48), bool)
+MASK[10:20, 5:30] = True
+
+
+@pytest.fixture(scope="module")
+def model():
+    return xw.load_model("shapes_gap")
+
+
+def scene():
+    return Scene(np.full((48, 48, 3), 0.5), "disk", masks=MASK, name="plain")
+
+
+def test_the_objects_own_map_hits_and_its_complement_misses(model):
+    assert xw.evaluate(model, scene(), fixed(MASK), "pointing_game", tolerance=0).value == 1
+    assert xw.evaluate(model, scene(), fixed(~MASK), "pointing_game", tolerance=0).value == 0
+
+
+def test_one_pixel_outside_is_forgiven_by_one_pixel_of_tolerance(model):
+    values = np.zeros((48, 48))
+    values[20, 8] = 1
+    one = 224 / 48
+    assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=0).value == 0
+    assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=one).value == 1
+    assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=0.9 * one).value == 0
+
+
+def test_tied_maxima_count_by_their_share(model):
+    values = np.zeros((48, 48))
+    values[10, 5] = values[11, 6] = values[0, 0] = values[40, 40] = 2
+    assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=0).value == 0.5
+
+
+def test_random_maps_hit_as_often_as_the_object_is_large():
+    rng = np.random.default_rng(0)
+    hits = [hit(rng.random((48, 48), np.float32), MASK) for _ in range(2000)]
+    area = MASK.mean()
+    assert abs(np.mean(hits) - area) < 3 * np.sqrt(area * (1 - area) / 2000)
+
+
+def test_distance_is_euclidean():
+    near = within(MASK, 5.0)
+    assert near[10 - 5, 10]
+    assert not near[10 - 6, 10]
+    assert not near[10 - 4, 5 - 4]  # 5.66 away from the corner
+    assert near[10 - 3, 5 - 4]  # exactly 5
+
+
+def test_energy_is_the_share_of_positive_evidence(model):
+    values = np.where(MASK, 3.0, 1.0)
+    values[40:] = -9
+    found = xw.evaluate(model, scene(), FixedMap(values, signed=True), "pointing_game")
+    expected = 3 * MASK.sum() / (3 * MASK.sum() + (values == 1).sum())
+    assert found.details["energy"] == pytest.approx(expected)
+    assert found.details["area"] == pytest.approx(MASK.mean())
+
+
+def test_a_map_without_evidence_points_nowhere(model):
+    found = xw.evaluate(model, scene(), fixed(np.zeros((48, 48))), "pointing_game")
+    assert np.isnan(found.value)
+    assert found.verdict == "unjudged"
+    assert found.warnings == ("W_DEGENERATE",)
+
+
+OCCLUSION = ("occlusion", {"window_height": 8, "window_width": 8, "stride_height": 4, "stride_width": 4})
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", OCCLUSION, "grad_cam"])
+def test_methods_find_shapes(model, method):
+    """On 20 shapes without tolerance; measured: a random map hits 0.06."""
+    found = [xw.evaluate(model, one, method, "pointing_game", tolerance=0) for one in shapes("test").scenes(20)]
+    values = np.mean([one.value for one in found])
+    assert values >= 0.6
+    assert values > np.mean([one.controls["random"] for one in found]) + 0.4
+
+
+def test_without_truth_it_says_what_it_needs(model):
+    with pytest.raises(xw.errors.NotApplicable, match="pointing_game needs a picture with the place of its object"):
+        xw.evaluate(model, np.zeros((48, 48, 3)), "saliency", "pointing_game")

@@ -1,0 +1,99 @@
+"""What holds for every metric: progress, range, seeds, cancel, and a network that stays as it was."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import xaiwidgets as xw
+from xaiwidgets.core.metric_cards import metric_cards
+from xaiwidgets.core.scores import Score
+from xaiwidgets.data.shapes import shapes
+from xaiwidgets.model.meter import CURRENT
+
+#: Hyper-parameters that make a run short; ids that are missing run with their defaults.
+SMALL: dict[str, dict] = {}
+#: What is given as ``data`` to metrics that need it, by id.
+DATA: dict[str, object] = {}
+#: Metrics that train networks for longer than a test of everything should; their own tests run them.
+LONG: set[str] = set()
+
+CARDS = [card for card in metric_cards() if card.id not in LONG]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return xw.load_model("shapes_gap")
+
+
+def steps(card, model, **options):
+    scene = shapes("test", 1).scene(0)
+    data = DATA.get(card.id)
+    made = card.make(**SMALL.get(card.id, {}))
+    return xw.evaluate_steps(model, scene, "gradient_x_input", made, data=data() if callable(data) else data, **options)
+
+
+def state(module):
+    return copy.deepcopy(module.state_dict()), module.training, [p.requires_grad for p in module.parameters()]
+
+
+def same(one, other):
+    weights = all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+    return weights and one[1:] == other[1:]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.id)
+def test_scores_rise_to_the_whole_and_stay_in_range(card, model):
+    before, hooks = state(model.module), len(model.module._forward_hooks)
+    scores = [score for score in steps(card, model) if score is not None]
+    assert scores, f"{card.id} gave no score"
+    assert all(isinstance(score, Score) for score in scores)
+    shares = [score.progress for score in scores]
+    assert shares == sorted(shares)
+    assert shares[0] > 0
+    assert shares[-1] == 1
+    last = scores[-1]
+    assert not math.isnan(last.value) or last.notes, "a number that is not there needs a reason"
+    if not math.isnan(last.value):
+        assert card.range[0] - 1e-9 <= last.value <= card.range[1] + 1e-9
+    assert last.unit
+    assert last.metric == card.id
+    assert last.provenance.passes[0] >= 0
+    assert same(before, state(model.module))
+    assert len(model.module._forward_hooks) == hooks
+    assert CURRENT.get() is None
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.id)
+def test_the_same_seed_gives_the_same_score_and_chance_is_left_alone(card, model):
+    torch.manual_seed(3)
+    np.random.seed(3)  # noqa: NPY002 - the global state is what must not be used
+    kept = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, other = ([s for s in steps(card, model, seed=5) if s is not None][-1] for _ in range(2))
+    assert one.value == other.value or (math.isnan(one.value) and math.isnan(other.value))
+    assert dict(one.controls) == pytest.approx(dict(other.controls), nan_ok=True)
+    assert torch.equal(torch.get_rng_state(), kept[0])
+    assert np.array_equal(np.random.get_state()[1], kept[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.id)
+def test_a_cancel_leaves_nothing_behind(card, model):
+    before = state(model.module)
+    running = steps(card, model)
+    next(running)
+    running.close()
+    assert CURRENT.get() is None
+    assert torch.is_grad_enabled()
+    assert same(before, state(model.module))
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.id)
+def test_what_is_needed_is_asked_for(card, model):
+    if not set(card.needs) & {"truth", "pictures", "labels", "recipe", "models"}:
+        pytest.skip("it needs nothing beside a picture")
+    with pytest.raises(xw.errors.NotApplicable, match=card.id):
+        next(xw.evaluate_steps(model, np.full((48, 48, 3), 0.5), "saliency", card.make()))

@@ -1,0 +1,1 @@
+"""Evaluations: what each asks of an explanation is on its card. Importing a module of this room loads no torch."""
