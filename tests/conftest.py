@@ -11,7 +11,7 @@ import pytest
 if "benchmark" not in " ".join(sys.argv):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-DEFAULT_MARKERS = "not benchmark"
+DEFAULT_MARKERS = "not benchmark and not lab"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -159,7 +159,7 @@ def chromium() -> Iterator[Browser]:
         pytest.fail(
             "browser tests need Chromium, and none of "
             f"{', '.join(CHROMIUM)} is on the PATH. Debian, Ubuntu: apt-get install chromium; "
-            "or leave them out with: pytest -m 'not browser and not benchmark'"
+            "or leave them out with: pytest -m 'not browser and not benchmark and not lab'"
         )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
