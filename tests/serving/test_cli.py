@@ -20,6 +20,7 @@ from xaiwidgets.core.results import Attribution
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.model import references
 from xaiwidgets.serving import cli
+from xaiwidgets.serving.knob_words import _read, parse_knobs
 
 COMMAND = [sys.executable, "-P", "-m", "xaiwidgets.serving"]
 
@@ -95,16 +96,16 @@ def test_methods_lists_every_card(capsys):
 @pytest.mark.parametrize("of", cards(), ids=lambda of: of.id)
 def test_defaults_survive_being_written_as_words(of):
     words = [f"{k.name}={k.default}" for k in of.knobs]
-    assert of.make(**cli.parse_knobs(of, words)) == of.make()
+    assert of.make(**parse_knobs(of, words)) == of.make()
 
 
 def test_knobs_are_read_as_their_domain_says():
     of = card("integrated_gradients")
-    assert cli.parse_knobs(of, ["points=64"]) == {"points": 64}
-    assert cli._read("noise", "1.5", Range(0.0, 2.0)) == 1.5
-    assert cli._read("on", "Yes", Flag()) is True
-    assert cli._read("on", "0", Flag()) is False
-    assert cli._read("rule", "a=b", Choice(("a=b", "c"))) == "a=b"
+    assert parse_knobs(of, ["points=64"]) == {"points": 64}
+    assert _read("noise", "1.5", Range(0.0, 2.0)) == 1.5
+    assert _read("on", "Yes", Flag()) is True
+    assert _read("on", "0", Flag()) is False
+    assert _read("rule", "a=b", Choice(("a=b", "c"))) == "a=b"
 
 
 def test_reference_pictures_are_named_or_a_folder(tmp_path, monkeypatch):
@@ -113,14 +114,14 @@ def test_reference_pictures_are_named_or_a_folder(tmp_path, monkeypatch):
     for name in ("photos", "my dogs & cats"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (20, 20)).save(tmp_path / name / "one.png")
-    assert cli._read("references", "plain", ReferenceName()) == "plain"
-    assert cli._read("references", "photos", ReferenceName()) == "photos"
+    assert _read("references", "plain", ReferenceName()) == "plain"
+    assert _read("references", "photos", ReferenceName()) == "photos"
     assert references._SETS == {}, "the built-in set, though there is a folder of that name"
     for text, name in (("./photos", "folder-photos"), ("my dogs & cats", "folder-my-dogs-cats")):
-        assert cli._read("references", text, ReferenceName()) == name
+        assert _read("references", text, ReferenceName()) == name
         assert references.find_references(name).names == ("one.png",)
     with pytest.raises(InvalidKnob, match=r"references must be the name of a set of pictures .* got './nothing'"):
-        cli._read("references", "./nothing", ReferenceName())
+        _read("references", "./nothing", ReferenceName())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_reference_pictures_are_named_or_a_folder(tmp_path, monkeypatch):
 def test_bad_knobs_are_named(words, says):
     of = card("integrated_gradients")
     with pytest.raises(InvalidKnob, match=says):
-        of.make(**cli.parse_knobs(of, [words]))
+        of.make(**parse_knobs(of, [words]))
 
 
 @pytest.mark.parametrize(

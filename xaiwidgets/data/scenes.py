@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,14 @@ class Scene:
     def mask(self) -> NDArray[np.bool_] | None:
         """All objects of the class together, ``(H, W)``, or ``None``."""
         return None if self.masks is None else np.asarray(self.masks.any(axis=0))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the pixels and of the truth."""
+        found = hashlib.sha256(repr((self.pixels.shape, self.label)).encode() + self.pixels.tobytes())
+        if self.masks is not None:
+            found.update(self.masks.tobytes())
+        return found.hexdigest()[:16]
 
     def fitted(self, preprocessing: Any) -> NDArray[np.float32]:
         """Return the pixels as the network takes them.

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import re
 import secrets
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaiwidgets.errors import InvalidKnob, XaiError
+from xaiwidgets.errors import XaiError
+from xaiwidgets.serving import evaluating
+from xaiwidgets.serving.knob_words import parse_knobs
 from xaiwidgets.serving.server import Settings, is_loopback, notebook_path, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xaiwidgets.core.cards import Card
-    from xaiwidgets.core.knobs import Domain
 
 #: Command, notebook, title.
-APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize"), "compare": ("compare", "Compare")}
-#: Command, what it serves.
-SERVED = {
-    "explore": "serve the Explorer",
-    "maximize": "serve the live activation maximization",
-    "compare": "serve the comparison of methods side by side",
-}
-WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 when the request cannot be met as given."""
     args = build_parser().parse_args(argv)
-    commands = {"explain": run_explain, "methods": run_methods}
+    commands = {"explain": run_explain, "methods": run_methods, **evaluating.COMMANDS}
     try:
         return commands.get(args.command, run_serve)(args)
     except (XaiError, OSError) as error:
@@ -68,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("-o", "--output", required=True, help=".png, .svg, .pdf, or .npz for the numbers")
     commands.add_parser("methods", help="list the methods")
+    evaluating.add_parsers(commands)
     return parser
 
 
@@ -133,53 +124,6 @@ def run_explain(args: argparse.Namespace) -> int:
 
     sys.stdout.write("".join(f"{line}\n" for line in lines(result)))
     return 0
-
-
-def parse_knobs(of: Card, pairs: Sequence[str], layer: str | None = None) -> dict[str, Any]:
-    """Return the hyper-parameters of ``name=value`` words, each read as its domain says.
-
-    For a set of reference pictures, the value may also be a folder of them.
-
-    Raises ``InvalidKnob`` for a word without ``=`` or a value outside the domain; an unknown name is left to the card.
-    """
-    domains = {k.name: k.domain for k in of.knobs}
-    values: dict[str, Any] = {} if layer is None else {"layer": layer}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise InvalidKnob(f"-k must be name=value, such as {_example(of)}; got {pair!r}.")
-        values[name] = _read(name, text, domains[name]) if name in domains else text
-    return values
-
-
-def _read(name: str, text: str, domain: Domain) -> Any:
-    from xaiwidgets.core.knobs import Flag, Range, ReferenceName
-
-    value: Any = text
-    if isinstance(domain, Range):
-        with contextlib.suppress(ValueError):  # what is no number is refused below, with the bounds
-            value = int(text) if text.lstrip("+-").isdecimal() else float(text)
-    elif isinstance(domain, Flag):
-        value = WORDS.get(text.lower(), text)
-    elif isinstance(domain, ReferenceName):
-        value = _reference_folder(text)
-    return domain.check(name, value)
-
-
-def _reference_folder(text: str) -> str:
-    """Return the name of a set of reference pictures; a folder that no set is named like becomes one."""
-    from xaiwidgets.model.references import reference_set, reference_sets
-
-    folder = Path(text)
-    known = {one.name for one in reference_sets()}
-    if text in known or not folder.is_dir():
-        return text
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"folder {folder.resolve().name}")[:60]
-    return reference_set(name, folder).name
-
-
-def _example(of: Card) -> str:
-    return f"{of.knobs[0].name}={of.knobs[0].default}" if of.knobs else "samples=100 (this method has no knobs)"
 
 
 def run_methods(args: argparse.Namespace) -> int:
