@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -274,6 +275,76 @@ def test_close_on_the_worker_itself_does_not_wait_for_itself():
     runner.put(work)
     runner._thread.join(LONG)
     assert not runner._thread.is_alive()
+
+
+def test_what_is_for_later_waits_for_a_pause_and_nobody_waits_for_it(runner):
+    work, began = Gated(steps=1), time.monotonic()
+    runner.later(work, 0.2)
+    assert not runner.busy
+    assert runner.wait(0.0)
+    assert work.begun[0].wait(LONG)
+    assert time.monotonic() - began >= 0.2
+    assert not runner.busy
+    work.open()
+    assert work.closed.wait(LONG)
+
+
+def test_anything_that_is_put_ends_what_was_for_later(runner):
+    early, late, other = Gated("early"), Gated("late"), Gated("other")
+    runner.later(early, 0.0)
+    assert early.begun[0].wait(LONG)
+    other.open()
+    runner.put(other)
+    early.open()
+    assert runner.wait(LONG)
+    assert other.done == [0, 1, 2]
+    assert early.closed.is_set()
+    assert early.done == [0]  # it ended at its next step
+    runner.later(late, 0.3)
+    runner.put(other)
+    assert runner.wait(LONG)
+    assert not late.begun[0].wait(0.5)
+    runner.later(late, 0.1)
+    runner.stop()
+    assert not late.begun[0].wait(0.3)
+
+
+def test_urgent_jobs_slip_in_between_the_steps_of_what_was_for_later(runner):
+    work, done = Gated(), threading.Event()
+    runner.later(work, 0.0)
+    assert work.begun[0].wait(LONG)
+    runner.urgent("probe", done.set)
+    work.through[0].set()
+    assert done.wait(LONG)
+    assert work.begun[1].wait(LONG)
+    work.open()
+    assert work.closed.wait(LONG)
+    assert work.done == [0, 1, 2]
+
+
+def test_later_work_that_fails_is_reported(runner, errors):
+    def broken():
+        raise ValueError("no")
+        yield
+
+    runner.later(broken, 0.0)
+    deadline = time.monotonic() + LONG
+    while not errors and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [str(e) for e in errors] == ["no"]
+
+
+def test_the_sync_runner_runs_what_is_for_later_when_told(errors):
+    runner, done = SyncRunner(errors), []
+    runner.later(lambda: iter([done.append(1)]), 5.0)
+    assert done == []
+    runner.run_later()
+    runner.run_later()
+    assert done == [1]
+    runner.later(lambda: iter([done.append(2)]), 0.0)
+    runner.put(lambda: iter([None]))
+    runner.run_later()
+    assert done == [1]
 
 
 def test_sync_runner_behaves_alike(errors):
