@@ -16,7 +16,9 @@ from xaiwidgets.data.shapes import shapes
 from xaiwidgets.model.meter import CURRENT
 
 #: Hyper-parameters that make a run short; ids that are missing run with their defaults.
-SMALL: dict[str, dict] = {}
+SMALL: dict[str, dict] = {
+    "model_parameter_randomization": {"stages": 2},
+}
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {}
 #: Metrics that train networks for longer than a test of everything should; their own tests run them.

@@ -46,6 +46,7 @@ _NAMES = {
     "recipes": "learned.recipes",
     "train": "learned.recipes",
     "train_steps": "learned.recipes",
+    "ModelParameterRandomization": "evaluation.model_parameter_randomization",
     "PointingGame": "evaluation.pointing_game",
     "cost": "engine.cost",
     "within": "engine.cost",

@@ -1,0 +1,125 @@
+"""Maps of a network that forgets stage after stage: what is drawn when, and how alike the maps are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xaiwidgets.core.scores import Curve
+from xaiwidgets.evaluation.case import map_of
+from xaiwidgets.evaluation.similarity import SIMILARITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from xaiwidgets.core.results import Attribution
+    from xaiwidgets.evaluation.weights import Stage
+
+#: Similarities as the legend names them.
+WORDS = {
+    "spearman_abs": "rank correlation, absolute",
+    "spearman_signed": "rank correlation, signed",
+    "spearman_nz": "rank correlation where not 0",
+    "ssim": "SSIM",
+    "hog": "HOG",
+}
+
+
+def chosen_steps(order: str, count: int, wanted: int = 0) -> list[tuple[int, ...]]:
+    """Return the sets of stages that are drawn together, one after the other.
+
+    Args:
+        order: ``cascading`` from the scores down, ``bottom_up``, ``independent`` one at a time, or ``all`` at once.
+        count: how many stages there are, numbered in execution order.
+        wanted: how many sets, evenly spread with the first and the last among them; 0 is all of them.
+    """
+    if order == "all":
+        return [tuple(range(count))]
+    if order == "cascading":
+        every = [tuple(range(count - k, count)) for k in range(1, count + 1)]
+    elif order == "bottom_up":
+        every = [tuple(range(k)) for k in range(1, count + 1)]
+    else:
+        every = [(k,) for k in reversed(range(count))]
+    if wanted == 0 or wanted >= len(every):
+        return every
+    if wanted == 1:
+        return every[-1:]
+    return [every[round(place)] for place in np.linspace(0, len(every) - 1, wanted)]
+
+
+def step_name(stages: Sequence[Stage], step: Sequence[int], order: str) -> str:
+    """Return what a step is called: the stage that it adds to those drawn before."""
+    if order == "all":
+        return "all"
+    return stages[max(step) if order == "bottom_up" else min(step)].name
+
+
+class Cascade:
+    """Similarities of maps by stage, for one or more draws.
+
+    Attributes:
+        ticks: names of the steps. ``values``: by similarity, a row of values for each draw.
+        random: the same of random maps. ``maps``: signed maps ``(H, W)`` of the last draw, by the step's name.
+    """
+
+    def __init__(self, ticks: tuple[str, ...], names: Sequence[str]) -> None:
+        self.ticks = ticks
+        self.values: dict[str, list[list[float]]] = {name: [] for name in names}
+        self.random: list[list[float]] = []
+        self.maps: dict[str, NDArray[np.float32]] = {}
+
+    def begin(self) -> None:
+        """Begin another draw."""
+        for rows in (*self.values.values(), self.random):
+            rows.append([])
+
+    def add(self, trained: Attribution, other: Attribution, random: float) -> None:
+        """Write down how alike the maps of a step and of the trained network are."""
+        one, two = (tuple(map_of(found, how) for how in ("abs", "signed")) for found in (trained, other))
+        for name, rows in self.values.items():
+            which = name == "spearman_signed"
+            rows[-1].append(SIMILARITIES[name](one[which], two[which]))
+        self.maps[self.ticks[len(self.random[-1])]] = two[1]
+        self.random[-1].append(random)
+
+    def curves(self) -> tuple[Curve, ...]:
+        """Return a curve over the steps for each similarity and for both controls, means over draws."""
+        ones = [[1.0] * len(row) for row in self.random]
+        lines = {WORDS[name]: rows for name, rows in self.values.items()}
+        lines |= {"edges of the photo": ones, "random map": self.random}
+        return tuple(self._curve(name, rows) for name, rows in lines.items())
+
+    def _curve(self, name: str, rows: list[list[float]]) -> Curve:
+        count = len(rows[0])
+        columns = [[row[place] for row in rows if place < len(row)] for place in range(count)]
+        mean = [_mean(column) for column in columns]
+        spread = [(min(column), max(column)) for column in columns] if len(rows) > 1 else None
+        low, high = (None, None) if spread is None else (np.array(bound) for bound in zip(*spread, strict=True))
+        x = np.arange(count, dtype=np.float64)
+        return Curve(name, x, np.array(mean), "drawn anew", "similarity", low, high, self.ticks[:count])
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each similarity over all steps and draws; undefined ones left out."""
+        return {name: _mean(flat(rows)) for name, rows in self.values.items()}
+
+
+def flat(rows: list[list[float]]) -> list[float]:
+    """Return the values of all draws in one row."""
+    return [value for row in rows for value in row]
+
+
+def _mean(values: Sequence[float]) -> float:
+    there = [value for value in values if not math.isnan(value)]
+    return float(np.mean(there)) if there else math.nan
+
+
+def entropy(map: NDArray[np.float32]) -> float:
+    """Return the entropy of the histogram of a map's absolute values, 100 bins, in nats."""
+    counts, _ = np.histogram(np.abs(map), bins=100)
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

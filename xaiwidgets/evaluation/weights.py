@@ -1,0 +1,193 @@
+"""New weights for parts of a network: which parts there are, how they are drawn, and normalizations that follow.
+
+This module imports torch: import it inside functions.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from xaiwidgets.errors import NotApplicable
+from xaiwidgets.model.moving import MovingModel
+from xaiwidgets.model.skeleton import keep_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from torch import Tensor
+
+    from xaiwidgets.model.model import Model
+
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+HOLDERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+#: A block that holds a larger share of all layers than this is the network itself in another wrapping.
+LARGEST = 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers whose weights are drawn together.
+
+    Attributes:
+        name: of the block or layer. ``parts``: names of the modules that hold weights, in execution order.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+
+def stages_of(model: Model, *, blocks: bool = True) -> tuple[Stage, ...]:
+    """Return a network's stages in execution order: layers with the normalizations after them, or whole blocks.
+
+    A block is the largest module around a layer that is no mere list of modules and holds at most half of all layers:
+    a residual or an inception block. Weights that a pass does not use are in no stage.
+
+    Raises:
+        NotApplicable: no module that a pass runs has weights.
+    """
+    parts = dict(model.module.named_modules())
+    ran = dict.fromkeys(layer.name for layer in model.layers if layer.name in parts)
+    weighted = [name for name in ran if any(True for _ in parts[name].parameters(recurse=False))]
+    leaders = [name for name in weighted if not isinstance(parts[name], NORMS)]
+    if not leaders:
+        raise NotApplicable("randomization", "a layer with weights", f"no layer that {model.name} runs has any")
+    groups: dict[str, list[str]] = {}
+    last = leaders[0]
+    for name in weighted:
+        if not isinstance(parts[name], NORMS):
+            last = _block(name, parts, leaders) if blocks else name
+        elif blocks:
+            last = _block(name, parts, leaders) if _block(name, parts, leaders) in groups else last
+        groups.setdefault(last, []).append(name)
+    return tuple(Stage(name, tuple(members)) for name, members in groups.items())
+
+
+def _block(name: str, parts: dict[str, nn.Module], leaders: Sequence[str]) -> str:
+    found, above = name, name
+    while "." in above:
+        above = above.rpartition(".")[0]
+        inside = sum(other.startswith(f"{above}.") for other in leaders)
+        if inside > max(LARGEST * len(leaders), 1):
+            break
+        if not isinstance(parts[above], HOLDERS):
+            found = above
+    return found
+
+
+class Randomizer:
+    """A private copy of a network, some of whose stages have weights that were drawn anew.
+
+    Weights are drawn as the module itself draws them (``reset_parameters``); parameters of modules that cannot are
+    drawn from a normal distribution with the mean and the deviation of the trained ones, cut off at two deviations.
+    A stage's weights depend on the seed and the stage only, so that a cascade adds to what is there.
+
+    Args:
+        model: the trained network; it stays as it is.
+        stages: see ``stages_of``.
+        seed: of the weights.
+        norms: of normalizations in drawn stages: ``recalibrate`` takes mean and variance from ``probe``; ``keep`` keeps
+            those of training; ``reset`` is 0 and 1. Their scale and shift become 1 and 0.
+        probe: inputs ``(N, C, H, W)``.
+    """
+
+    def __init__(
+        self, model: Model, stages: Sequence[Stage], seed: int, norms: str = "recalibrate", probe: Tensor | None = None
+    ) -> None:
+        self.stages, self.seed, self.norms, self.probe = tuple(stages), seed, norms, probe
+        self.moving = MovingModel(model)
+        self.trained = {
+            name: value.detach().clone()
+            for name, value in (*model.module.named_parameters(), *model.module.named_buffers())
+        }
+        self.drawn: frozenset[int] = frozenset()
+        # the same tensors, whose normalizations may be in training mode for one pass
+        self._open = copy.deepcopy(self.moving.module, keep_tensors(self.moving.module))
+
+    def set(self, chosen: Iterable[int]) -> Model:
+        """Return the network with these stages drawn and all others trained; see ``MovingModel`` about its life."""
+        wanted = frozenset(chosen)
+        new: dict[str, Tensor] = {}
+        for number in self.drawn - wanted:
+            new |= {name: self.trained[name] for part in self.stages[number].parts for name in self._names(part)}
+        for number in sorted(wanted - self.drawn):
+            new |= self.weights(number)
+        self.moving.set(new)
+        norms = [part for number in wanted for part in self.stages[number].parts if self._is_norm(part)]
+        if norms and self.norms == "recalibrate":
+            self._recalibrate(norms)
+        self.drawn = wanted
+        return self.moving.model
+
+    def weights(self, number: int) -> dict[str, Tensor]:
+        """Return new weights of a stage, by name."""
+        found: dict[str, Tensor] = {}
+        for order, part in enumerate(self.stages[number].parts):
+            module = self.moving.module.get_submodule(part)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed((self.seed * 1009 + number) * 1009 + order)
+                values = _draw(module, {key: self.trained[f"{part}.{key}"] for key in _own(module)})
+            if self._is_norm(part):
+                values |= {k: v for k, v in self._statistics(part, module).items() if k in dict(module.named_buffers())}
+            found |= {f"{part}.{key}": value for key, value in values.items()}
+        return found
+
+    def _statistics(self, part: str, module: nn.Module) -> dict[str, Tensor]:
+        if self.norms == "keep":
+            return {}
+        mean, var = self.trained.get(f"{part}.running_mean"), self.trained.get(f"{part}.running_var")
+        return {} if mean is None or var is None else {
+            "running_mean": torch.zeros_like(mean), "running_var": torch.ones_like(var)
+        }  # fmt: skip
+
+    def _names(self, part: str) -> list[str]:
+        module = self.moving.module.get_submodule(part)
+        buffers = [name for name, _ in module.named_buffers(recurse=False)] if self._is_norm(part) else []
+        return [f"{part}.{key}" for key in (*_own(module), *buffers)]
+
+    def _is_norm(self, part: str) -> bool:
+        return isinstance(self.moving.module.get_submodule(part), NORMS)
+
+    def _recalibrate(self, norms: Sequence[str]) -> None:
+        """Take the statistics of these normalizations from one pass over the probe."""
+        if self.probe is None:
+            return
+        opened = []
+        for part in norms:
+            module = self._open.get_submodule(part)
+            if isinstance(module, NORMS) and module.running_mean is not None:
+                opened.append((module, module.momentum))
+                module.train()
+                module.momentum = 1.0
+        try:
+            with torch.no_grad():
+                self._open(self.probe.clone())
+        finally:
+            for module, momentum in opened:
+                module.eval()
+                module.momentum = momentum
+        self.moving.moved(f"{part}.running_mean" for part in norms)
+
+
+def _own(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_parameters(recurse=False)]
+
+
+def _draw(module: nn.Module, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return new values for a module's own parameters, from the global random state."""
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        fresh = copy.deepcopy(module)
+        with torch.no_grad():
+            fresh.reset_parameters()  # type: ignore[operator]
+        return {name: value.detach().clone() for name, value in fresh.named_parameters(recurse=False)}
+    found = {}
+    for name, value in trained.items():
+        noise = nn.init.trunc_normal_(torch.empty_like(value), a=-2, b=2)
+        deviation = float(value.std()) if value.numel() > 1 else 0.0
+        found[name] = value.mean() + deviation * noise
+    return found
