@@ -18,6 +18,8 @@ from xaiwidgets.model.meter import CURRENT
 #: Hyper-parameters that make a run short; ids that are missing run with their defaults.
 SMALL: dict[str, dict] = {
     "model_parameter_randomization": {"stages": 2},
+    "deletion": {"steps": 16, "draws": 1},
+    "insertion": {"steps": 16, "draws": 1},
 }
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {}

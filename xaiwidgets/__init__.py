@@ -48,6 +48,8 @@ _NAMES = {
     "train_steps": "learned.recipes",
     "ModelParameterRandomization": "evaluation.model_parameter_randomization",
     "PointingGame": "evaluation.pointing_game",
+    "Deletion": "evaluation.deletion",
+    "Insertion": "evaluation.insertion",
     "cost": "engine.cost",
     "within": "engine.cost",
     "Saliency": "explainers.gradient.saliency",

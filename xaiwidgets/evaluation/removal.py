@@ -1,0 +1,265 @@
+"""Pictures that lose or gain pixels in an order, and the scores along the way, coarse steps first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xaiwidgets.core.knobs import Choice
+from xaiwidgets.data.scenes import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from xaiwidgets.core.scores import Score
+    from xaiwidgets.model.model import Model
+    from xaiwidgets.model.targets import Target
+
+    Floats = NDArray[np.float64]
+
+#: What stands where a pixel was.
+SUBSTRATES = Choice(("mean", "blur", "noise", "gray", "black", "invert", "inpaint"))
+#: The blurred picture of Petsiuk et al. 2018: the side of its kernel and its standard deviation, in pixels.
+KERNEL, SIGMA = 11, 5.0
+#: A curve has at least so many parts before its first area is given.
+COARSE = 7
+
+
+def substrate(model: Model, image: Tensor, name: str, rng: np.random.Generator) -> Tensor | None:
+    """Return what a picture ``(1, C, H, W)`` becomes in the end; ``None`` for ``inpaint``, which depends on the rest.
+
+    ``mean``: the data set's mean color; ``blur``: as for RISE, with the mean color around the picture; ``noise``:
+    independent uniform numbers from black to white; ``invert``: black for white (Bach et al. 2015).
+    """
+    import torch
+
+    from xaiwidgets.engine.baselines import baseline
+
+    name = SUBSTRATES.check("substrate", name)
+    if name == "inpaint":
+        return None
+    if name == "blur":
+        return _blurred(image)
+    if name == "noise":
+        drawn = rng.random((*image.shape[2:], image.shape[1]), dtype=np.float32)
+        return model.from_pixels(drawn).to(image)
+    if name == "invert":
+        black, white = (baseline(model, image, one) for one in ("black", "white"))
+        return black + white - image
+    return baseline(model, image, name).to(memory_format=torch.channels_last)
+
+
+def _blurred(image: Tensor) -> Tensor:
+    import torch
+    from scipy.ndimage import gaussian_filter1d
+    from torch.nn import functional
+
+    point = np.zeros(KERNEL)
+    point[KERNEL // 2] = 1
+    line = torch.as_tensor(gaussian_filter1d(point, SIGMA)).to(image)
+    channels = image.shape[1]
+    down = line.reshape(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    half = functional.conv2d(image, down, padding=(KERNEL // 2, 0), groups=channels)
+    return functional.conv2d(half, down.transpose(2, 3), padding=(0, KERNEL // 2), groups=channels)
+
+
+def inpainted(image: Tensor, shown: Tensor) -> Tensor:
+    """Return ``image (1, C, H, W)`` with pixels that are not ``shown (H, W)`` filled from those around them.
+
+    The nearest known pixels are averaged, from fine to coarse and back (pull and push, Gortler et al. 1996). Where
+    nothing is known, the picture's mean color stands.
+    """
+    import torch
+    from torch.nn import functional
+
+    weight = shown.to(image.dtype)[None, None]
+    levels = [(image * weight, weight)]
+    while max(levels[-1][0].shape[2:]) > 1:
+        color, weight = (functional.avg_pool2d(part, 2, ceil_mode=True) for part in levels[-1])
+        known = weight.clamp_min(torch.finfo(image.dtype).tiny)
+        weight = (4 * weight).clamp_max(1)
+        levels.append((color / known * weight, weight))
+    color, weight = levels.pop()
+    found = color + (1 - weight) * image.mean(dim=(2, 3), keepdim=True)
+    for color, weight in reversed(levels):
+        size = (color.shape[2], color.shape[3])
+        found = color + (1 - weight) * functional.interpolate(found, size, mode="bilinear", align_corners=False)
+    return found
+
+
+def ranks(values: NDArray[Any], ties: np.random.Generator | None = None) -> NDArray[np.int32]:
+    """Return the place of each pixel of a map ``(H, W)``, 0 for its largest value.
+
+    Equal values keep their order in the picture, or get one by chance with ``ties``.
+    """
+    flat = -np.asarray(values, np.float64).ravel()
+    order = np.argsort(flat, kind="stable") if ties is None else np.lexsort((ties.random(flat.size), flat))
+    found = np.empty(flat.size, np.int32)
+    found[order] = np.arange(flat.size, dtype=np.int32)
+    return found.reshape(values.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A picture that is taken away, or built up, part by part.
+
+    Attributes:
+        name: of the ranking.
+        rank: ``(H, W)``, when a pixel's turn is, from 0; pixels of one part share theirs.
+        image: input ``(1, C, H, W)``. ``base``: what stands where it is not shown; ``None`` is inpainted.
+        insert: whether pixels appear, in place of vanishing.
+    """
+
+    name: str
+    rank: Tensor
+    image: Tensor
+    base: Tensor | None
+    insert: bool = False
+    length: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", int(self.rank.max()) + 1)
+
+    def write(self, out: Tensor, count: int) -> None:
+        """Write the picture after ``count`` parts into ``out (C, H, W)``."""
+        import torch
+
+        shown = self.rank < count if self.insert else self.rank >= count
+        if self.base is None:
+            out.copy_(inpainted(self.image, shown)[0])
+        else:
+            torch.where(shown, self.image[0], self.base[0], out=out)
+
+    def key(self, count: int) -> tuple[int, ...]:
+        """Return what two paths have in common at ``count`` if their pictures are the same."""
+        if count <= 0 or count >= self.length:
+            whole = self.insert == (count > 0)
+            return (id(self.image),) if whole else (id(self.image), id(self.base))
+        return (id(self), count)
+
+
+def path(name: str, rank: NDArray[Any], image: Tensor, base: Tensor | None, *, insert: bool = False) -> Path:
+    """Return a path for ranks given as an array ``(H, W)``."""
+    import torch
+
+    return Path(name, torch.as_tensor(np.asarray(rank, np.int32)).to(image.device), image, base, insert)
+
+
+def counts_of(length: int, steps: int) -> NDArray[np.int64]:
+    """Return how many of ``length`` parts are gone after each of ``steps`` equal steps, from 0 to all of them."""
+    return np.unique(np.round(np.linspace(0, length, min(steps, length) + 1)).astype(np.int64))
+
+
+def levels(points: int, coarse: int = COARSE) -> list[list[int]]:
+    """Return the numbers of ``points`` in the order they are measured: a coarse curve first, then its halves."""
+    step = 1
+    while (points - 1) / (2 * step) >= coarse:
+        step *= 2
+    first = sorted({*range(0, points, step), points - 1})
+    found, known = [first], set(first)
+    while step > 1:
+        step //= 2
+        between = [number for number in range(0, points, step) if number not in known]
+        known.update(between)
+        found.append(between)
+    return found
+
+
+class Curves:
+    """Scores along several paths.
+
+    Attributes:
+        paths: what is gone along. ``counts``: where, in parts.
+        values: float64 ``(paths, counts)``, NaN where not measured yet.
+    """
+
+    def __init__(self, model: Model, target: Target, paths: Sequence[Path], counts: NDArray[np.int64]) -> None:
+        self.model, self.target, self.paths, self.counts = model, target, tuple(paths), counts
+        self.values = np.full((len(paths), len(counts)), np.nan)
+        self.first = levels(len(counts))[0]
+
+    def run(self) -> Iterator[float]:
+        """Yield the share that is done after every batch."""
+        from xaiwidgets.engine.perturb import perturbed_scores
+
+        places: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for level in levels(len(self.counts)):
+            for number, one in enumerate(self.paths):
+                for point in level:
+                    places.setdefault(one.key(int(self.counts[point])), []).append((number, point))
+        visits = list(places.values())
+
+        def write(copies: Tensor, numbers: range) -> None:
+            for copy, visit in zip(copies, numbers, strict=True):
+                number, point = visits[visit][0]
+                self.paths[number].write(copy, int(self.counts[point]))
+
+        image = self.paths[0].image
+        for numbers, scores in perturbed_scores(self.model, image, self.target, len(visits), write, fresh=False):
+            for visit, score in zip(numbers, scores.tolist(), strict=True):
+                for place in visits[visit]:
+                    self.values[place] = score
+            yield numbers.stop / len(visits)
+
+    def known(self, number: int) -> bool:
+        """Return whether at least the coarse curve of a path is there."""
+        return not np.isnan(self.values[number, self.first]).any()
+
+    def shares(self) -> Floats:
+        """Return how much is gone at each place, 0 to 1."""
+        found: Floats = self.counts / self.counts[-1]
+        return found
+
+    def area(self, number: int) -> float:
+        """Return the mean height of a curve by the trapezoidal rule over the places measured so far."""
+        there = ~np.isnan(self.values[number])
+        return area(self.shares()[there], self.values[number][there])
+
+    def filled(self, number: int) -> Floats:
+        """Return a curve at all places, straight between those measured so far."""
+        there = ~np.isnan(self.values[number])
+        shares = self.shares()
+        found: Floats = np.interp(shares, shares[there], self.values[number][there])
+        return found
+
+
+def area(x: Floats, y: Floats) -> float:
+    """Return the area under a curve by the trapezoidal rule, over the length of ``x``."""
+    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
+
+
+def at(score: Score, model: Model, image: Any, count: int) -> NDArray[np.uint8]:
+    """Return the picture ``(H, W, 3)`` of a finished score after ``count`` pixels, as the network saw it.
+
+    For scores whose ``details`` hold an ``order``, such as deletion and insertion.
+
+    Args:
+        score: of this picture.
+        model: that was evaluated.
+        image: as it was given to ``evaluate``.
+        count: pixels that are gone, or there; clipped to those of the picture.
+    """
+    import torch
+
+    fitted = isinstance(image, Scene)
+    pixels = model.from_pixels(image.fitted(model.preprocessing)) if fitted else model.input(image)
+    order = np.asarray(score.details["order"])
+    rank = np.empty(order.size, np.int32)
+    rank[order] = np.arange(order.size, dtype=np.int32)
+    base = substrate(model, pixels, str(score.details["substrate"]), np.random.default_rng([score.seed, 0]))
+    along = path("", rank.reshape(pixels.shape[2:]), pixels, base, insert=bool(score.details["insert"]))
+    out = torch.empty_like(pixels)
+    along.write(out[0], int(np.clip(count, 0, order.size)))
+    return picture(model, out)
+
+
+def picture(model: Model, image: Tensor) -> NDArray[np.uint8]:
+    """Return an input ``(1, C, H, W)`` as a picture ``(H, W, 3)``."""
+    pixels = np.clip(model.to_pixels(image), 0, 1)
+    found: NDArray[np.uint8] = np.round(np.repeat(pixels, 3 // pixels.shape[2], axis=2) * 255).astype(np.uint8)
+    return found
