@@ -42,6 +42,7 @@ _NAMES = {
     "benchmark_steps": "evaluation.benchmark",
     "Benchmark": "evaluation.records",
     "Scene": "data.scenes",
+    "scenes": "evaluation.scenery",
     "Recipe": "learned.recipes",
     "recipes": "learned.recipes",
     "train": "learned.recipes",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from xaiwidgets.data.scenes import Scene
 from xaiwidgets.errors import InvalidKnob, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,6 +53,30 @@ class DigitSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def scene(self, number: int, which: int = 0) -> Scene:
+        """Return one of them with the truth about one of its objects; the class of another one is a fact, ``others``.
+
+        Args:
+            number: of the canvas.
+            which: of ``pairs``, 0 asks about the upper digit and 1 about the lower one.
+        """
+        classes = np.atleast_1d(self.labels[number])
+        label = str(classes[which])
+        others = tuple(str(c) for k, c in enumerate(classes) if k != which)
+        truth = slice(which, which + 1)
+        return Scene(
+            self.images[number][..., None],
+            label,
+            self.boxes[number][truth],
+            self.masks[number][truth],
+            f"digit {label} {number}",
+            {"others": others} if others else {},
+        )
+
+    def scenes(self, count: int | None = None) -> list[Scene]:
+        """Return the first of them with their truth, each asking about its first object."""
+        return [self.scene(number) for number in range(len(self) if count is None else min(count, len(self)))]
 
 
 class _Pool(NamedTuple):
