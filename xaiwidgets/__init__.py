@@ -48,6 +48,7 @@ _NAMES = {
     "train": "learned.recipes",
     "train_steps": "learned.recipes",
     "ModelParameterRandomization": "evaluation.model_parameter_randomization",
+    "InputInvariance": "evaluation.input_invariance",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
