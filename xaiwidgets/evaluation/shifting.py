@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from xaiwidgets.errors import NotApplicable
-from xaiwidgets.model.model import Model
+from xaiwidgets.model.model import LASTING, Model, _is_of
 from xaiwidgets.model.skeleton import keep_tensors, make_skeleton
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def _like(model: Model, network: nn.Module, name: str) -> Model:
     other.captures, other.name, other.module = None, name, network.eval()
     # nothing is folded: two or three passes are not worth it, and the maps are compared to the last digits
     other._build(lambda: make_skeleton(network), dataclasses.replace(model.inspection, pairs=()))
+    other._shared = {key: value for key, value in model._shared.items() if _is_of(key, *LASTING)}
     return other.exactly()
 
 
