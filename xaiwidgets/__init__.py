@@ -49,6 +49,7 @@ _NAMES = {
     "train_steps": "learned.recipes",
     "ModelParameterRandomization": "evaluation.model_parameter_randomization",
     "InputInvariance": "evaluation.input_invariance",
+    "MaxSensitivity": "evaluation.max_sensitivity",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
