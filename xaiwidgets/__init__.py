@@ -50,6 +50,7 @@ _NAMES = {
     "ModelParameterRandomization": "evaluation.model_parameter_randomization",
     "InputInvariance": "evaluation.input_invariance",
     "MaxSensitivity": "evaluation.max_sensitivity",
+    "InputDominance": "evaluation.input_dominance",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
