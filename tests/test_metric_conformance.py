@@ -20,6 +20,9 @@ SMALL: dict[str, dict] = {
     "model_parameter_randomization": {"stages": 2},
     "deletion": {"steps": 16, "draws": 1},
     "insertion": {"steps": 16, "draws": 1},
+    "selectivity": {"patches": 4, "draws": 1},
+    "region_perturbation": {"points": 8, "repeats": 1},
+    "pixel_flipping": {"steps": 8, "draws": 1},
 }
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {}

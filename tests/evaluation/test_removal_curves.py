@@ -14,7 +14,8 @@ import xaiwidgets as xw
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.evaluation import removal
-from xaiwidgets.evaluation.removal import SUBSTRATES, inpainted, levels, path, ranks, substrate
+from xaiwidgets.evaluation.paths import COARSE, levels
+from xaiwidgets.evaluation.removal import SUBSTRATES, inpainted, path, ranks, substrate
 
 KINDS = ("deletion", "insertion")
 PLAIN = {"output": "logit", "substrate": "mean", "reduction": "signed"}
@@ -137,7 +138,7 @@ def test_levels_go_through_every_place_once(points):
     assert sorted(number for level in found for number in level) == list(range(points))
     assert found[0][0] == 0
     assert found[0][-1] == points - 1
-    assert len(found[0]) <= 2 * removal.COARSE + 2
+    assert len(found[0]) <= 2 * COARSE + 2
 
 
 def test_equal_values_keep_their_order_or_get_one_by_chance(model):

@@ -1,4 +1,4 @@
-"""Pictures that lose or gain pixels in an order, and the scores along the way, coarse steps first."""
+"""Pictures that lose or gain their pixels in an order."""
 
 from __future__ import annotations
 
@@ -11,23 +11,16 @@ from xaiwidgets.core.knobs import Choice
 from xaiwidgets.data.scenes import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
     from torch import Tensor
 
     from xaiwidgets.core.scores import Score
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
-
-    Floats = NDArray[np.float64]
 
 #: What stands where a pixel was.
 SUBSTRATES = Choice(("mean", "blur", "noise", "gray", "black", "invert", "inpaint"))
 #: The blurred picture of Petsiuk et al. 2018: the side of its kernel and its standard deviation, in pixels.
 KERNEL, SIGMA = 11, 5.0
-#: A curve has at least so many parts before its first area is given.
-COARSE = 7
 
 
 def substrate(model: Model, image: Tensor, name: str, rng: np.random.Generator) -> Tensor | None:
@@ -148,89 +141,6 @@ def path(name: str, rank: NDArray[Any], image: Tensor, base: Tensor | None, *, i
     import torch
 
     return Path(name, torch.as_tensor(np.asarray(rank, np.int32)).to(image.device), image, base, insert)
-
-
-def counts_of(length: int, steps: int) -> NDArray[np.int64]:
-    """Return how many of ``length`` parts are gone after each of ``steps`` equal steps, from 0 to all of them."""
-    return np.unique(np.round(np.linspace(0, length, min(steps, length) + 1)).astype(np.int64))
-
-
-def levels(points: int, coarse: int = COARSE) -> list[list[int]]:
-    """Return the numbers of ``points`` in the order they are measured: a coarse curve first, then its halves."""
-    step = 1
-    while (points - 1) / (2 * step) >= coarse:
-        step *= 2
-    first = sorted({*range(0, points, step), points - 1})
-    found, known = [first], set(first)
-    while step > 1:
-        step //= 2
-        between = [number for number in range(0, points, step) if number not in known]
-        known.update(between)
-        found.append(between)
-    return found
-
-
-class Curves:
-    """Scores along several paths.
-
-    Attributes:
-        paths: what is gone along. ``counts``: where, in parts.
-        values: float64 ``(paths, counts)``, NaN where not measured yet.
-    """
-
-    def __init__(self, model: Model, target: Target, paths: Sequence[Path], counts: NDArray[np.int64]) -> None:
-        self.model, self.target, self.paths, self.counts = model, target, tuple(paths), counts
-        self.values = np.full((len(paths), len(counts)), np.nan)
-        self.first = levels(len(counts))[0]
-
-    def run(self) -> Iterator[float]:
-        """Yield the share that is done after every batch."""
-        from xaiwidgets.engine.perturb import perturbed_scores
-
-        places: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-        for level in levels(len(self.counts)):
-            for number, one in enumerate(self.paths):
-                for point in level:
-                    places.setdefault(one.key(int(self.counts[point])), []).append((number, point))
-        visits = list(places.values())
-
-        def write(copies: Tensor, numbers: range) -> None:
-            for copy, visit in zip(copies, numbers, strict=True):
-                number, point = visits[visit][0]
-                self.paths[number].write(copy, int(self.counts[point]))
-
-        image = self.paths[0].image
-        for numbers, scores in perturbed_scores(self.model, image, self.target, len(visits), write, fresh=False):
-            for visit, score in zip(numbers, scores.tolist(), strict=True):
-                for place in visits[visit]:
-                    self.values[place] = score
-            yield numbers.stop / len(visits)
-
-    def known(self, number: int) -> bool:
-        """Return whether at least the coarse curve of a path is there."""
-        return not np.isnan(self.values[number, self.first]).any()
-
-    def shares(self) -> Floats:
-        """Return how much is gone at each place, 0 to 1."""
-        found: Floats = self.counts / self.counts[-1]
-        return found
-
-    def area(self, number: int) -> float:
-        """Return the mean height of a curve by the trapezoidal rule over the places measured so far."""
-        there = ~np.isnan(self.values[number])
-        return area(self.shares()[there], self.values[number][there])
-
-    def filled(self, number: int) -> Floats:
-        """Return a curve at all places, straight between those measured so far."""
-        there = ~np.isnan(self.values[number])
-        shares = self.shares()
-        found: Floats = np.interp(shares, shares[there], self.values[number][there])
-        return found
-
-
-def area(x: Floats, y: Floats) -> float:
-    """Return the area under a curve by the trapezoidal rule, over the length of ``x``."""
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum() / (x[-1] - x[0]))
 
 
 def at(score: Score, model: Model, image: Any, count: int) -> NDArray[np.uint8]:

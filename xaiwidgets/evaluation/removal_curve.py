@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xaiwidgets.core.knobs import Choice, Range, knob
-from xaiwidgets.core.scores import Curve, Score
+from xaiwidgets.core.scores import Score
 from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
-from xaiwidgets.evaluation.removal import SUBSTRATES, Curves, counts_of, path, picture, ranks, substrate
+from xaiwidgets.evaluation.paths import Curves, counts_of
+from xaiwidgets.evaluation.removal import SUBSTRATES, path, picture, ranks, substrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -99,14 +100,10 @@ class RemovalCurve:
     def _score(
         self, curves: Curves, values: NDArray[np.float32], known: dict[str, Any], progress: float, model: Model
     ) -> Score:
-        groups: dict[str, list[int]] = {}
-        for number, one in enumerate(curves.paths):
-            if curves.known(number):
-                groups.setdefault(one.name, []).append(number)
-        areas = {name: [curves.area(number) for number in members] for name, members in groups.items()}
+        areas = {name: [curves.area(number) for number in members] for name, members in curves.groups().items()}
         mean = {name: float(np.mean(found)) for name, found in areas.items()}
         sign = 1 if self.insert else -1
-        map_curve = np.mean([curves.filled(number) for number in groups["map"]], axis=0)
+        map_curve = curves.mean("map")
         ends = {"start": float(map_curve[0]), "end": float(map_curve[-1])}
         details: dict[str, Any] = {**known, "values": map_curve, **ends}
         if "random" in mean:
@@ -123,22 +120,13 @@ class RemovalCurve:
             f"{curves.target.unit}, mean over the curve",
             progress=progress,
             controls={name: number for name, number in mean.items() if name != "map"},
-            curves=self._curves(curves, groups),
+            curves=curves.lines(f"share of pixels {'shown' if self.insert else 'removed'}"),
             pictures=self._pictures(curves, model) if progress == 1 else {},
             maps={"map": values},
             details=details,
             notes=tuple(notes),
             warnings=("W_OOD", "W_DEGENERATE") if flat else ("W_OOD",),
         )
-
-    def _curves(self, curves: Curves, groups: dict[str, list[int]]) -> tuple[Curve, ...]:
-        label = f"share of pixels {'shown' if self.insert else 'removed'}"
-        found = []
-        for name, members in groups.items():
-            rows = np.array([curves.filled(number) for number in members])
-            bounds = (rows.min(axis=0), rows.max(axis=0)) if len(members) > 1 else (None, None)
-            found.append(Curve(name, curves.shares(), rows.mean(axis=0), label, curves.target.unit, *bounds))
-        return tuple(found)
 
     def _pictures(self, curves: Curves, model: Model) -> dict[str, NDArray[np.uint8]]:
         import torch
