@@ -24,6 +24,7 @@ SMALL: dict[str, dict] = {
     "region_perturbation": {"points": 8, "repeats": 1},
     "pixel_flipping": {"steps": 8, "draws": 1},
 }
+SMALL: dict[str, dict] = {"focus": {"mosaics": 2}}
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {}
 #: Metrics that train networks for longer than a test of everything should; their own tests run them.

@@ -54,6 +54,8 @@ _NAMES = {
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
+    "GridPointingGame": "evaluation.grid_pointing_game",
+    "Focus": "evaluation.focus",
     "LocalizationError": "evaluation.localization_error",
     "tune_localization": "evaluation.tuning",
     "table1": "evaluation.table1",

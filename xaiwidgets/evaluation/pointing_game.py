@@ -14,14 +14,17 @@ from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from numpy.typing import NDArray
 
+    from xaiwidgets.data.scenes import Scene
     from xaiwidgets.evaluation.case import Case
 
 #: The benchmark's pictures, for which its tolerance was chosen, are about so large.
 SIDE = 224
+#: Objects that cover less of the picture than this may be difficult.
+DIFFICULT = 0.25
 
 
 @metric(
@@ -43,8 +46,10 @@ SIDE = 224
 class PointingGame:
     """Share of maxima on the object (Zhang et al. 2018, section 4.2), 0 or 1 unless maxima are tied.
 
-    ``details``: ``energy``, the share of positive evidence on the object, and ``area``, the object's share of the
-    picture, which is what a random map gets of both. Reduction: ``pos`` for signed maps, else ``abs``.
+    ``details``: ``energy``, the share of positive evidence on the object; ``area``, the object's share of the picture,
+    which is what a random map gets of both; ``class``, whose accuracies the benchmark averages; and ``difficult``, its
+    harder part: the object covers less than a quarter of the picture, which also shows another class (the scene's fact
+    ``others``). Reduction: ``pos`` for signed maps, else ``abs``.
     """
 
     tolerance: float = knob(
@@ -74,10 +79,34 @@ class PointingGame:
             "share of maxima on the object",
             controls=controls,
             maps={"map": values, "object": mask.astype(np.float32)},
-            details={"energy": energy, "area": float(mask.mean()), "tolerance": reach},
+            details={
+                "energy": energy,
+                "area": float(mask.mean()),
+                "tolerance": reach,
+                "class": case.target.name,
+                "difficult": difficult(case.scene, mask),
+            },
             notes=("The map has no positive value: it points nowhere.",) if empty else (),
             warnings=("W_DEGENERATE",) if empty else (),
         )
+
+
+def difficult(scene: Scene | None, mask: NDArray[np.bool_]) -> bool:
+    """Return whether an object covers less than a quarter of a picture that shows another class, too."""
+    return scene is not None and bool(scene.facts.get("others")) and float(mask.mean()) < DIFFICULT
+
+
+def by_class(scores: Iterable[Score]) -> float:
+    """Return the mean over classes of each class's mean, as the benchmark does; scores without a value are left out.
+
+    Args:
+        scores: of the pointing game.
+    """
+    classes: dict[str, list[float]] = {}
+    for one in scores:
+        if math.isfinite(one.value):
+            classes.setdefault(one.details["class"], []).append(one.value)
+    return float(np.mean([np.mean(values) for values in classes.values()])) if classes else math.nan
 
 
 def within(mask: NDArray[np.bool_], reach: float) -> NDArray[np.bool_]:
