@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,7 @@ class Training:
         losses, accuracies: mean loss, and accuracy on the pictures it is trained on, after each epoch.
         test_accuracy: on held-out pictures; NaN until the end.
         seconds: of computing so far.
-        model: the network at the end, else ``None``.
+        model: the network at the end, else ``None`` unless the networks of all epochs were asked for.
     """
 
     progress: float
@@ -178,6 +179,7 @@ def train_steps(
     images: NDArray[np.float32] | None = None,
     labels: NDArray[np.int64] | None = None,
     until: float | None = None,
+    models: bool = False,
     name: str = "",
 ) -> Generator[Training, None, None]:
     """Train a network from nothing, yielding after each epoch; the last item holds the ``Model``.
@@ -192,6 +194,7 @@ def train_steps(
         labels: the same, ``(N,)``.
         until: stop when this share of the training pictures is classified right (then the rate stays at half its peak,
             for nobody knows how many epochs there will be).
+        models: hold a copy of the network after each epoch, too.
         name: of the ``Model``.
 
     Raises:
@@ -210,15 +213,30 @@ def train_steps(
     if until is not None and not 0 < until <= 1:
         raise InvalidKnob(f"until must be a share in (0, 1]; got {until!r}.")
     run = _Run(made, pictures, answers, seed, most, steady=until is not None)
+    size = int(pictures.shape[1]), int(pictures.shape[2])
     while True:
         state = run.epoch(until)
         if state.epoch == most or (until is not None and state.accuracies[-1] >= until):
             break
-        yield state
+        yield replace(state, model=made.model(copy.deepcopy(run.net).eval(), size, name)) if models else state
     held_out, truth = made.load("test")
     tested = run.accuracy(_tensor(held_out, made), truth)
-    size = pictures.shape[1:3]
-    yield replace(state, progress=1.0, test_accuracy=tested, model=made.model(run.net.eval(), (size[0], size[1]), name))
+    yield replace(state, progress=1.0, test_accuracy=tested, model=made.model(run.net.eval(), size, name))
+
+
+def untrained(wanted: Any, *, seed: int = 0, name: str = "") -> Model:
+    """Return the network that ``train_steps`` of this seed begins with."""
+    made = recipe(wanted)
+    images, _ = made.load("test")
+    return made.model(_fresh(made, seed).eval(), (int(images.shape[1]), int(images.shape[2])), name)
+
+
+def _fresh(made: Recipe, seed: int) -> nn.Module:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return made.make()
 
 
 class _Run:
@@ -236,9 +254,7 @@ class _Run:
     ) -> None:
         import torch
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.net = made.make()
+        self.net = _fresh(made, seed)
         self.inputs, self.wished = _tensor(images, made), torch.from_numpy(np.array(labels, np.int64))
         self.made, self.most = made, most
         self.order = torch.Generator().manual_seed(seed)
