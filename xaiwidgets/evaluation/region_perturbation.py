@@ -64,8 +64,8 @@ class RegionPerturbation:
         "morf",
         Choice(("morf", "lerf", "between")),
         label="Order",
-        help="Most relevant first, least relevant first (then a small fall is good), or their difference, which is 0 on average "
-        "for random maps.",
+        help="Most relevant first, least relevant first (then a small fall is good), or their difference, which is 0 "
+        "on average for random maps.",
     )
     fill: str = knob("noise", SUBSTRATES, label="Fill", help="What a region is replaced by. noise: random colors.")
     output: str = knob(
