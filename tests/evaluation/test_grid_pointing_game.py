@@ -108,6 +108,13 @@ def test_one_size_only_shrinks_the_cells_and_says_so():
     assert any("shrunk" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("method", ["deep_shap", "expected_gradients"])
+def test_methods_that_compare_with_pictures_shrink_the_cells(model, pool, method):
+    found = xw.evaluate(model, pool[0], method, "grid_pointing_game", data=pool)
+    assert found.warnings == ("W_OOD",)
+    assert 0 <= found.value <= 1
+
+
 @pytest.mark.parametrize("make", [f3, reused], ids=["functional", "reused"])
 def test_functional_and_reused_relus(make):
     """The head's bias is set so that random pictures have several classes; one more picture is in question."""

@@ -13,7 +13,7 @@ from xaiwidgets.core.scores import Score, mean_and_interval
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import random_map, sobel_map
-from xaiwidgets.evaluation.mosaics import SMALL, Piece, mosaic, own_piece, pieces, shares, shown
+from xaiwidgets.evaluation.mosaics import SMALL, Piece, mosaic, must_shrink, own_piece, pieces, shares, shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -80,7 +80,7 @@ class Focus:
                 "two pictures of other classes that the network recognizes",
                 f"there are {len(others)}: give more as data, or lower the confidence",
             )
-        small = self.cells == "small" or "sizes" not in case.model.offers
+        small = self.cells == "small" or must_shrink(case)
         rng = case.rng(4)
         found: list[float] = []
         drawn: dict[int, list[float]] = {}

@@ -11,6 +11,7 @@ import numpy as np
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.errors import InvalidImage, NotApplicable
 from xaiwidgets.model.pictures import read_picture
+from xaiwidgets.model.references import find_references
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 NOTHING = 1e-7
 #: Bundled scenes that fill the cells for a network which knows them.
 BUNDLED_COUNT = 60
-SMALL = "The cells are shrunk to fit the network's input, so that objects in them are smaller than those it knows."
+SMALL = (
+    "The cells are shrunk to fit the network's input (it, or what the method compares with, has one size), so that "
+    "objects in them are smaller than those it knows."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +108,14 @@ def _bundled(model: Model) -> Sequence[Any]:
     if not found:
         raise InvalidImage("data must be a list of pictures: those that come with scikit-image are not installed.")
     return found
+
+
+def must_shrink(case: Case) -> bool:
+    """Return whether cells must be shrunk: the network, or what the method compares with, has one size."""
+    if "sizes" not in case.model.offers:
+        return True
+    references = getattr(case.method, "references", None)
+    return references is not None and not find_references(references).baselines
 
 
 def mosaic(cells: Sequence[Tensor], n: int, *, small: bool = False) -> Tensor:

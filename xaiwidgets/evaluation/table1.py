@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from xaiwidgets.evaluation.boxes import best_iou, center_box, whole_box
 from xaiwidgets.evaluation.controls import CONTROLS
 from xaiwidgets.evaluation.judge import method_of
 from xaiwidgets.evaluation.scenery import scenes
+from xaiwidgets.evaluation.table1_rows import KeptRows, Table1Row
 from xaiwidgets.evaluation.tuning import best_threshold, maps_and_truth, overlaps
 from xaiwidgets.model.meter import CURRENT, Meter
 
@@ -62,45 +62,6 @@ class Trial:
     held_out: Sequence[Scene]
 
 
-@dataclass(frozen=True)
-class Table1Row:
-    """The localization error of one method on one set of scenes by one protocol.
-
-    Attributes:
-        data, model, method: names; ``knobs``: of the method. ``trivial``: it is no explanation.
-        protocol: ``review`` (95 % of the energy) or ``tuned``.
-        error: share of missed objects, NaN where there is none; ``low``, ``high``: its 95 % interval.
-        count, held_out: scenes for the error and for the threshold.
-        rule, level: the threshold. ``tuned_error``: error on the held-out scenes.
-        overlap: mean intersection over union.
-        printed: what the review's Table 1 prints, NaN if nothing.
-        forward, backward, seconds: what all maps took; 0 for the second row of the same maps.
-        seed: of the scenes. ``note``: why there is no error.
-    """
-
-    data: str
-    model: str
-    method: str
-    protocol: str
-    knobs: dict[str, Any] = field(default_factory=dict)
-    trivial: bool = False
-    error: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    count: int = 0
-    held_out: int = 0
-    rule: str = ""
-    level: float = math.nan
-    tuned_error: float = math.nan
-    overlap: float = math.nan
-    printed: float = math.nan
-    forward: int = 0
-    backward: int = 0
-    seconds: float = 0.0
-    seed: int = 0
-    note: str = ""
-
-
 def table1(**options: Any) -> Iterator[Table1Row]:
     """Yield the rows of the table, each when it is there; see ``table1_steps``, whose options these are."""
     for row in table1_steps(**options):
@@ -133,7 +94,7 @@ def table1_steps(
     """
     wanted = [_method(one) for one in methods] if methods is not None else None
     trials = [_trial(one, count, seed) for one in data]
-    kept = _Kept(path)
+    kept = KeptRows(path)
     for make in trials:
         trial = make()
         yield None
@@ -201,7 +162,7 @@ def _mark(trial: Trial, seed: int) -> str:
     return found.hexdigest()[:24]
 
 
-def _stored(kept: _Kept, key: Any, rows: Iterator[Table1Row | None]) -> Iterator[Table1Row | None]:
+def _stored(kept: KeptRows, key: Any, rows: Iterator[Table1Row | None]) -> Iterator[Table1Row | None]:
     """Yield rows that are in the file already, or compute them, and write them together when all are there."""
     known = kept.rows.get(name := json.dumps(key, sort_keys=True, default=str))
     if known is not None:
@@ -282,28 +243,3 @@ def _both(
             **(common | (cost or {})),
         )  # fmt: skip
         cost = None
-
-
-class _Kept:
-    """Groups of rows in a file of JSON lines; a group is written whole, and a line that was cut off is dropped."""
-
-    def __init__(self, path: str | PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
-        self.rows: dict[str, list[Table1Row]] = {}
-        if self.path is None or not self.path.exists():
-            return
-        whole, _, last = self.path.read_text("utf-8").rpartition("\n")
-        for number, line in enumerate(filter(None, whole.split("\n"))):
-            try:
-                found = json.loads(line)
-                self.rows[found["key"]] = [Table1Row(**row) for row in found["rows"]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InvalidKnob(f"path must be a file that table1 has written; line {number + 1} is none.") from error
-        if last:
-            self.path.write_text(f"{whole}\n" if whole else "", "utf-8")
-
-    def add(self, key: str, rows: list[Table1Row]) -> None:
-        self.rows[key] = rows
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "rows": [asdict(row) for row in rows]}, default=str) + "\n")
