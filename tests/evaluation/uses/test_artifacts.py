@@ -119,10 +119,23 @@ def test_a_network_that_has_learned_the_tag_and_one_that_has_not(hans, honest, t
     assert min(without_it.details["accuracy of others"], without_it.details["accuracy with it put in"]) >= 0.97
 
 
+def test_the_place_is_found_where_none_is_given():
+    found = xw.artifact_audit(reader(), scenes(tag=True, count=8), methods=["gradient_x_input"])
+    seen = region_of(found.details["region"], (SIDE, SIDE))
+    assert (seen & region_of(TAG_BOX, (SIDE, SIDE))).sum() >= 0.5 * TAG[0] * TAG[1]
+    dark = [Scene(np.zeros((SIDE, SIDE, 3)), "disk", name=f"{k}") for k in range(8)]
+    with pytest.raises(xw.errors.InvalidKnob, match="share no place"):
+        xw.artifact_audit(reader(), dark)
+
+
 @pytest.mark.lab
-def test_the_place_to_look_is_found_without_being_told(hans, tagged_disks):
-    found = xw.strategies(hans, tagged_disks, "gradient_x_input")
+def test_the_place_to_look_is_found_without_being_told(hans, honest, tagged_disks):
+    """The tag stays where it is, and disks move: evidence recurs there, and far more for the network that uses it."""
+    found, other = (xw.strategies(model, tagged_disks, "gradient_x_input") for model in (hans, honest))
     top, left, bottom, right = found.suspect
     seen = region_of(found.suspect, (SIDE, SIDE))
     assert (seen & region_of(TAG_BOX, (SIDE, SIDE))).sum() >= 0.5 * TAG[0] * TAG[1]
     assert (bottom - top) * (right - left) < 0.1 * SIDE**2
+    assert found.recurrence.max() > 2 * other.recurrence.max()
+    audit = xw.artifact_audit(hans, tagged_disks, methods=["grad_cam"])
+    assert audit.details["verdict"] == "uses the artifact"

@@ -11,26 +11,27 @@ from xaiwidgets.evaluation.uses.strategies import grouped
 
 
 def places(rng, count=40):
-    """Return maps of a spot at the bottom left, and of a wide one anywhere, in turn."""
+    """Return maps of a spot at the bottom left, three times, and of a wide one somewhere else, twice."""
     rows, columns = np.mgrid[:48, :48]
     maps = []
     for k in range(count):
-        center, width = ((42, 5), 2.0) if k % 2 else (rng.uniform((12, 24), (24, 36)), 7.0)
+        center, width = ((42, 5), 2.0) if k % 5 < 3 else (rng.uniform((12, 24), (24, 36)), 7.0)
         spot = np.exp(-((rows - center[0]) ** 2 + (columns - center[1]) ** 2) / (2 * width**2))
         spot += 1e-3 * rng.random((48, 48))
         maps.append(spot / spot.sum())
     return np.array(maps)
 
 
-def test_two_places_are_two_groups_and_the_small_one_is_suspect():
+def test_two_places_are_two_groups_and_the_one_that_recurs_is_suspect():
     found = grouped(places(np.random.default_rng(0)))
-    assert found.sizes == (20, 20)
-    assert np.array_equal(found.groups == 0, np.arange(40) % 2 == 1)
+    assert found.sizes == (24, 16)
+    assert np.array_equal(found.groups == 0, np.arange(40) % 5 < 3)
     assert found.eigenvalues[:2] == pytest.approx([0, 0], abs=1e-9)
     top, left, bottom, right = found.suspect
     assert top <= 42 < bottom
     assert left <= 5 < right
     assert (bottom - top) * (right - left) < 200
+    assert found.recurrence.max() > 10
     assert found.maps.sum(axis=(1, 2)) == pytest.approx([1, 1])
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.core.scores import Limit, Score, mean_and_interval
+from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.evaluation.uses.common import (
+    bounds,
     explained,
     labelled,
     last_of,
@@ -18,6 +20,7 @@ from xaiwidgets.evaluation.uses.common import (
     region_of,
     without,
 )
+from xaiwidgets.evaluation.uses.strategies import strategies_steps
 from xaiwidgets.model.preprocess import to_uint8
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
 METHODS = ("saliency", "gradient_x_input", "integrated_gradients", "grad_cam")
+#: Whose maps tell the place, where none is given.
+LOOK = "gradient_x_input"
 #: A change of probability by more than this shows that the artifact is used.
 USED = 0.2
 #: A region that draws so many times its share of the picture is suspicious.
@@ -38,7 +43,7 @@ ENOUGH = 20
 VERDICTS = ("uses the artifact", "suspicious", "no sign of use")
 
 
-def artifact_audit(model: Model, scenes: Sequence[Scene], region: Any, **options: Any) -> Score:
+def artifact_audit(model: Model, scenes: Sequence[Scene], region: Any = None, **options: Any) -> Score:
     """Return whether a network uses an artifact; see ``artifact_audit_steps``, whose options these are."""
     return last_of(artifact_audit_steps(model, scenes, region, **options))  # type: ignore[no-any-return]
 
@@ -46,7 +51,7 @@ def artifact_audit(model: Model, scenes: Sequence[Scene], region: Any, **options
 def artifact_audit_steps(
     model: Model,
     scenes: Sequence[Scene],
-    region: Any,
+    region: Any = None,
     *,
     others: Sequence[Scene] = (),
     methods: Sequence[Any] = METHODS,
@@ -60,14 +65,15 @@ def artifact_audit_steps(
     value is the larger of the two changes (as Lapuschkin et al. 2016 tested horses without their copyright tag).
 
     ``rows``: for each method the share of |e| in the region, the region's share of the picture, and their ratio.
-    ``details``: ``verdict``; ``removal`` and ``removal by mean color``, mean falls in probability; ``insertion``, the
-    mean rise, and ``false positives``, the rise of the share that is taken for the class; accuracies
-    ``accuracy with``, ``accuracy without`` and ``accuracy with it put in``.
+    ``details``: ``verdict``; ``region``, its box; ``removal`` and ``removal by mean color``, mean falls in probability;
+    ``insertion``, the mean rise, and ``false positives``, the rise of the share that is taken for the class;
+    ``accuracy with`` the artifact, ``accuracy without`` it, and ``accuracy with it put in``.
 
     Args:
         model: under study.
         scenes: with the artifact, labelled.
-        region: where it is: a box (top, left, bottom, right) or a mask ``(H, W)``.
+        region: where it is: a box (top, left, bottom, right) or a mask ``(H, W)``; by default the place that most maps
+            of ``strategies`` share, which needs six scenes of the class.
         others: scenes without it, for what happens when it is put in.
         methods: ids, objects or pairs, as for ``evaluate``.
         target: the class that may rest on it; by default the most frequent one of ``scenes``.
@@ -79,14 +85,16 @@ def artifact_audit_steps(
     labels = labelled("scenes", scenes, model)
     wanted = Counter(labels.tolist()).most_common(1)[0][0] if target is None else model.labels.index(target)
     size = model.preprocessing.size
-    mask = region_of(region, size)
     own = [scene for scene, label in zip(scenes, labels, strict=True) if label == wanted]
+    if region is None:
+        region = yield from _place(model, own, seed)
+    mask = region_of(region, size)
     pixels = pixels_of(scenes, model)
     mine = pixels[labels == wanted]
     notes = []
     if len(scenes) < ENOUGH:
         notes.append(f"There are {len(scenes)} scenes with the artifact; shares of fewer than {ENOUGH} say little.")
-    details: dict[str, Any] = {"class": model.labels.short(wanted), "area": float(mask.mean())}
+    details: dict[str, Any] = {"class": model.labels.short(wanted), "area": float(mask.mean()), "region": bounds(mask)}
     details |= yield from _removal(model, pixels, labels, wanted, mask)
     examples = {}
     if len(mine):
@@ -110,6 +118,17 @@ def artifact_audit_steps(
         rows.append((name, mean, low, high, details["area"], mean / details["area"]))
         examples_maps = {name: heat.astype(np.float32)}
         yield _report(rows, details, examples, tuple(notes), (number + 2) / total, examples_maps)
+
+
+def _place(model: Model, scenes: Sequence[Scene], seed: int) -> Generator[None, None, Any]:
+    """Return the box that most maps of some scenes share."""
+    found = None
+    for found in strategies_steps(model, scenes, LOOK, seed=seed):
+        if found is None:
+            yield
+    if found is None or found.suspect is None:
+        raise InvalidKnob("region must be given: the maps of these scenes share no place.")
+    return found.suspect
 
 
 def _removal(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Side to which maps are averaged, neighbors of a map in the graph, and groups, at most.
 SIDE, NEIGHBORS, MOST = 12, 10, 8
-#: Share of a group's evidence that its box is drawn around.
+#: Share of a group's evidence that says how concentrated it is, and of the largest recurrence that a box is around.
 HALF = 0.5
 
 
@@ -35,6 +35,8 @@ class Strategies:
         maps: ``(G, H, W)``, the mean map of each group, each of unit mass.
         sizes: scenes in each group. ``spread``: share of the picture that holds half of the group's evidence.
         eigenvalues: the smallest of the normalized graph Laplacian; groups are as many as come before the largest gap.
+        recurrence: ``(s, s)`` cells, the median over all scenes of a cell's share of the evidence, times the number of
+            cells: 1 is as much as evidence spread evenly.
     """
 
     groups: NDArray[np.int64]
@@ -42,15 +44,20 @@ class Strategies:
     sizes: tuple[int, ...]
     spread: tuple[float, ...]
     eigenvalues: NDArray[np.float64]
+    recurrence: NDArray[np.float64]
 
     @property
     def suspect(self) -> Box | None:
-        """The box around half the evidence of the most concentrated group: a place to look for an artifact."""
-        small = _small(self.maps[:1])[0]
-        box = box_of(foreground(small, "energy", HALF), largest=True)
+        """The box around the place that most scenes share: an artifact stays where it is, and objects move.
+
+        Cells whose recurrence is at least half of the largest one; ``None`` if most scenes share none.
+        """
+        if not self.recurrence.max() > 0:
+            return None
+        box = box_of(foreground(self.recurrence, "value", HALF), largest=True)
         if box is None:
             return None
-        down, across = (n / m for n, m in zip(self.maps.shape[1:], small.shape, strict=True))
+        down, across = (n / m for n, m in zip(self.maps.shape[1:], self.recurrence.shape, strict=True))
         top, left, bottom, right = box
         return round(top * down), round(left * across), round(bottom * down), round(right * across)
 
@@ -92,7 +99,8 @@ def grouped(maps: NDArray[np.float64], groups: int | None = None, seed: int = 0)
     from sklearn.cluster import KMeans
     from sklearn.neighbors import kneighbors_graph
 
-    small = _small(maps).reshape(len(maps), -1)
+    cells = _small(maps)
+    small = cells.reshape(len(maps), -1)
     near = kneighbors_graph(small, min(NEIGHBORS, len(maps) - 1), include_self=True).toarray()
     graph = np.maximum(near, near.T)
     degrees = graph.sum(axis=1)
@@ -108,7 +116,8 @@ def grouped(maps: NDArray[np.float64], groups: int | None = None, seed: int = 0)
     new = np.zeros(labels.max() + 1, dtype=np.int64)
     new[present[order]] = np.arange(len(order))
     sizes = tuple(int((labels == present[k]).sum()) for k in order)
-    return Strategies(new[labels], means[order], sizes, tuple(map(float, spread[order])), values[: MOST + 1])
+    return Strategies(new[labels], means[order], sizes, tuple(map(float, spread[order])), values[: MOST + 1],
+        np.median(cells, axis=0) * small.shape[1])  # fmt: skip
 
 
 def _small(maps: NDArray[np.float64]) -> NDArray[np.float64]:
