@@ -55,6 +55,7 @@ _NAMES = {
     "InputInvariance": "evaluation.input_invariance",
     "MaxSensitivity": "evaluation.max_sensitivity",
     "InputDominance": "evaluation.input_dominance",
+    "ImplementationInvariance": "evaluation.implementation_invariance",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
