@@ -19,6 +19,7 @@ from xaiwidgets.render.compose import compose
 from xaiwidgets.render.look import Look
 from xaiwidgets.render.scale import Scale
 from xaiwidgets.studio.frame import Status
+from xaiwidgets.studio.inspector import Inspector
 from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.studio import Studio
 from xaiwidgets.widgets.closing import close_tree
@@ -34,6 +35,7 @@ from xaiwidgets.widgets.readout import Readout, StatusLine
 from xaiwidgets.widgets.receipt import Receipt
 from xaiwidgets.widgets.strip import Strip
 from xaiwidgets.widgets.theme import label, page, style
+from xaiwidgets.widgets.trust import Trust
 
 if TYPE_CHECKING:
     from xaiwidgets.core.knobs import Knob
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Pixels of the network's input under which lengths such as a window's start smaller, in proportion.
 SMALL_PICTURE = 128
+#: Most seconds that the tests of one map may take.
+MOST_TRUST = 600
 #: What one map may take, in seconds; 0 is any time.
 BUDGETS = (("any time", 0), ("1 s", 1), ("3 s", 3), ("10 s", 10), ("30 s", 30), ("60 s", 60))
 
@@ -57,7 +61,10 @@ class Explorer(w.VBox):
         method: id of the first explainer; ``target``: a class index, a hidden unit (``Target.hidden(layer, channel)``),
             or ``None`` for the top-1.
         nav: a widget for the header, e.g. the tabs of a larger app.
+        trust: seconds for testing each map in the pauses, once it is there; 0 tests none.
         **knobs: its hyper-parameters.
+
+    ``inspector.report`` is the ``TrustReport`` of the map on screen.
 
     ``lens`` is the question on screen, ``result`` the last finished attribution (both can be observed). ``put`` asks
     for something else, ``wait`` blocks until it is there or paused, ``close`` ends the worker. A method that is learned
@@ -75,9 +82,12 @@ class Explorer(w.VBox):
         *,
         target: Any = None,
         nav: w.Widget | None = None,
+        trust: float = 10.0,
         sync: bool = False,
         **knobs: Any,
     ) -> None:
+        if isinstance(trust, bool) or not isinstance(trust, (int, float)) or not 0 <= trust <= MOST_TRUST:
+            raise InvalidKnob(f"trust must be 0 to {MOST_TRUST} seconds for the tests of a map; got {trust!r}.")
         explainer_card(method).make(**knobs)  # a wrong hyper-parameter is an error here, not a clamped value
         self.studio = Studio(model, Lens(method=method).with_knobs(**knobs), sync=sync)
         try:
@@ -88,6 +98,7 @@ class Explorer(w.VBox):
             raise
         super().__init__(lens=self.studio.lens)
         self._forms: dict[str, Form] = {}
+        self._budget_of_tests = float(trust)
         self._sides = (0, 0)
         self._plain = False
         self._nav = nav
@@ -167,7 +178,10 @@ class Explorer(w.VBox):
         self.readout = Readout()
         self.course = CoursePanel(self._hold, self.restart)
         self.receipt = Receipt()
-        self.receipt.toggle.observe(lambda _: self._arrange(), "value")
+        self.trust = Trust()
+        for one, other in ((self.receipt, self.trust), (self.trust, self.receipt)):
+            one.toggle.observe(lambda change, other=other: self._unfolded(change["new"], other), "value")
+        self.inspector = Inspector(studio, self.trust.show, self._budget_of_tests)
         self.status = StatusLine()
         self.occluder = Occluder(self.stage, self._hide, self._window_released)
         self.occluder.set_size(studio.preprocessing.size)
@@ -205,13 +219,21 @@ class Explorer(w.VBox):
     def _layout(self) -> w.Box:
         title = w.HTML("<span class='xai-title' role='heading' aria-level='1'>xaiwidgets Explorer</span>")
         head = w.HBox([title, *([self._nav] if self._nav is not None else []), self.model_name])
-        tools = w.HBox([self.occluder.toggle, self.receipt.toggle, self.map_on_release, self.occluder.reading])
+        tools = w.HBox(
+            [
+                self.occluder.toggle,
+                self.receipt.toggle,
+                self.trust.toggle,
+                self.map_on_release,
+                self.occluder.reading,
+            ]
+        )
         tools.add_class("xai-tools")
         look = w.VBox([label("Look"), self.look.box])
         left = w.VBox([self.gallery.box, self.predictions.box, look])
         stage = w.VBox([self.stage.canvas])
         stage.add_class("xai-stagebox")
-        below = [self.strip.box, self.course.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel]
+        below = [self.strip.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel, self.trust.panel]
         main = w.VBox([stage, self.status.progress, *below])
         actions = w.HBox([self.run, self.stop, self.budget])
         actions.add_class("xai-tools")
@@ -352,14 +374,18 @@ class Explorer(w.VBox):
         self._arrange()
         self.export.refresh()
 
+    def _unfolded(self, opened: bool, other: Receipt | Trust) -> None:
+        """Fold the other panel away: there is room for one."""
+        if opened and other.open:
+            other.toggle.value = False
+        self._arrange()
+
     def _arrange(self) -> None:
         """Give the sliders of the hidden region, or curves, the strip's place, or room of their own beside it."""
         layered = "layer" in {k.name for k in card(self.studio.lens.method).knobs}
-        taken = self.occluder.on or self.course.shown
-        self.strip.box.layout.display = "none" if taken and not layered else ""
-        rows = {"xai-occluding": self.occluder.on, "xai-charted": self.course.shown}
-        rows["xai-tall"] = self.occluder.on and (layered or self.course.shown)
-        for name, on in {**rows, "xai-accounting": self.receipt.open}.items():
+        self.strip.box.layout.display = "none" if self.occluder.on and not layered else ""
+        rows = {"xai-occluding": self.occluder.on, "xai-tall": self.occluder.on and layered}
+        for name, on in {**rows, "xai-accounting": self.receipt.open or self.trust.open}.items():
             (self.add_class if on else self.remove_class)(name)
         if not self.occluder.on and self.studio.predictions:
             self._show_predictions()

@@ -31,7 +31,7 @@ class Trial:
     """One test of a report.
 
     Attributes:
-        metric: its id. ``question``: in plain words; passing it is the better answer.
+        metric: its id. ``question``: what the map does if it passes, in plain words.
         knobs: its hyper-parameters, from the number of further maps that there is time for.
         maps: how many further maps it needs at least.
         share: of the time for further maps, its part.
@@ -64,7 +64,7 @@ RANDOM = "The mean of random orders on the same picture."
 TRIALS = (
     Trial(
         "input_dominance",
-        "more than the photo times chance",
+        "is more than the photo times chance",
         lambda maps: {},
         0,
         0.0,
@@ -82,7 +82,7 @@ TRIALS = (
     ),
     Trial(
         "max_sensitivity",
-        "stays under invisible noise",
+        "holds under invisible noise",
         lambda maps: {"samples": min(max(maps, 2), 8)},
         2,
         0.4,
@@ -91,7 +91,7 @@ TRIALS = (
     ),
     Trial(
         "insertion",
-        "its first pixels make the class",
+        "puts first what makes the class",
         lambda maps: {},
         0,
         0.0,
@@ -100,7 +100,7 @@ TRIALS = (
     ),
     Trial(
         "deletion",
-        "its first pixels unmake the class",
+        "puts first what the class needs",
         lambda maps: {"substrate": "blur"},
         0,
         0.0,
