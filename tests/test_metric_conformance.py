@@ -23,8 +23,10 @@ SMALL: dict[str, dict] = {
     "selectivity": {"patches": 4, "draws": 1},
     "region_perturbation": {"points": 8, "repeats": 1},
     "pixel_flipping": {"steps": 8, "draws": 1},
+    "focus": {"mosaics": 2},
+    "road": {"levels": "few"},
+    "sensitivity_n": {"sizes": 4, "subsets": 8},
 }
-SMALL: dict[str, dict] = {"focus": {"mosaics": 2}}
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {}
 #: Metrics that train networks for longer than a test of everything should; their own tests run them.

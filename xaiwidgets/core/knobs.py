@@ -128,6 +128,19 @@ class LayerName(Domain):
 
 
 @dataclass(frozen=True, slots=True)
+class KnobName(Domain):
+    """The name of a hyper-parameter of the method in question; the empty string is the metric's own choice."""
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name; that the method has it is checked where the method is known."""
+        if isinstance(value, str) and len(value) <= 300 and (not value or value.isidentifier()):
+            return value
+        raise InvalidKnob(
+            f"{name} must be the name of a hyper-parameter of the method, or '' for the default; got {_brief(value)}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MethodName(Domain):
     """The id of another explainer, for methods that wrap one.
 
