@@ -98,7 +98,7 @@ def photos():
 
 
 def test_cam_by_hand(lite, photos):
-    """The head's weights times the pooled maps of the mosaic, positive part, by quarter: 0.84 on average."""
+    """The head's weights times the pooled maps of the mosaic, positive part, summed in each quarter: 0.84."""
     found = xw.evaluate(lite, photos[1], "cam", "grid_pointing_game", data=photos)
     cells = {one.name: lite.from_pixels(one.pixels) for one in photos}
     order = [row[1] for row in found.rows]

@@ -105,6 +105,8 @@ def test_photos_on_grass(lite):
 def test_what_is_wrong_is_named(model, scene):
     with pytest.raises(xw.errors.NotApplicable, match="localization_error needs a picture with the place"):
         xw.evaluate(model, np.zeros((48, 48, 3)), "saliency", "localization_error")
+    with pytest.raises(xw.errors.NotApplicable, match="localization_error needs a picture with the place"):
+        xw.evaluate(model, Scene(np.zeros((48, 48, 3)), "disk"), "saliency", "localization_error")
     with pytest.raises(InvalidKnob, match="rule must be one of energy, value, mean"):
         xw.evaluate(model, scene, "saliency", "localization_error", rule="median")
     with pytest.raises(InvalidImage, match="at least one scene"):

@@ -22,7 +22,7 @@ def test_all_checks_hold(found):
     checks, seconds = found
     assert checks.ok, checks
     assert seconds < 60  # 20 on an idle machine
-    assert len(checks) >= 14
+    assert len(checks) >= 21
     assert {one.metric for one in checks} <= {card.id for card in metric_cards()}
     assert all(one.name and one.seconds >= 0 for one in checks)
 

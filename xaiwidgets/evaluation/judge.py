@@ -80,7 +80,7 @@ def _check_needs(metric: Any, case: Case) -> None:
     card = type(metric).card
     for need in card.needs:
         if need == "truth":
-            there = case.scene is not None
+            there = case.scene is not None and case.scene.masks is not None
         elif need in GIVEN:
             there = case.data is not None
         else:

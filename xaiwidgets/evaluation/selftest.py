@@ -130,15 +130,21 @@ def selftest_steps(*metrics: str) -> Iterator[Check]:
             start = now
 
 
-def linear_model(side: int = 8, classes: int = 4) -> tuple[Any, Any]:
-    """Return a network that is one linear map of a gray picture, and its weights ``(classes, side, side)``."""
+def linear_model(side: int = 8, classes: int = 4, *, scale: float = 1.0) -> tuple[Any, Any]:
+    """Return a network that is one linear map of a gray picture, and its weights ``(classes, side, side)``.
+
+    Args:
+        side: of the picture.
+        classes: how many.
+        scale: of the weights; 0 gives a network that says the same about all pictures.
+    """
     import torch
     from torch import nn
 
     from xaiwidgets.model.model import Model
 
     layer = nn.Linear(side * side, classes, bias=False)
-    weights = np.random.default_rng(5).normal(size=(classes, side, side)).astype(np.float32)
+    weights = np.random.default_rng(5).normal(size=(classes, side, side)).astype(np.float32) * np.float32(scale)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weights.reshape(classes, -1)))
     model = Model(nn.Sequential(nn.Flatten(), layer), mean=(0.0,), std=(1.0,), size=side, crop=1.0, name="linear")
