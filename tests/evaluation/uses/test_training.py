@@ -33,6 +33,8 @@ def test_a_point_for_each_checkpoint(model, scenes):
     assert last.items[1] == pytest.approx(np.nanmean(energy))
     assert last.value == pytest.approx(last.items[1] - last.items[0])
     assert last.curves[0].x.tolist() == [0, 456]
+    assert last.provenance.passes == (2 * (6 + 6), 2 * 6)  # answers and maps
+    assert (last.provenance.method, last.provenance.image) == ("grad_cam", scenes[-1].name)
 
 
 def test_names_are_ticks_and_missing_values_are_told(model, scenes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.core.scores import Curve, Score
-from xaiwidgets.evaluation.uses.common import labelled, last_of, pixels_of
+from xaiwidgets.evaluation.uses.common import labelled, last_of, pixels_of, report
 from xaiwidgets.model.first_layer import FirstLayer, first_filters, first_layer, power
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def diagnose_architectures(one: Model, other: Model, scenes: Sequence[Scene] = (
     return last_of(diagnose_architectures_steps(one, other, scenes, **options))  # type: ignore[no-any-return]
 
 
+@report
 def diagnose_architectures_steps(
     one: Model, other: Model, scenes: Sequence[Scene] = (), *, other_scenes: Sequence[Scene] | None = None
 ) -> Iterator[Score | None]:

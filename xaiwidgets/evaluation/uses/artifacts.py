@@ -18,6 +18,7 @@ from xaiwidgets.evaluation.uses.common import (
     pixels_of,
     probabilities,
     region_of,
+    report,
     without,
 )
 from xaiwidgets.evaluation.uses.strategies import strategies_steps
@@ -48,6 +49,7 @@ def artifact_audit(model: Model, scenes: Sequence[Scene], region: Any = None, **
     return last_of(artifact_audit_steps(model, scenes, region, **options))  # type: ignore[no-any-return]
 
 
+@report
 def artifact_audit_steps(
     model: Model,
     scenes: Sequence[Scene],

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
+from xaiwidgets.engine.run import versions
 from xaiwidgets.errors import InvalidImage, InvalidKnob
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.judge import case_of
+from xaiwidgets.model.meter import CURRENT, Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from xaiwidgets.core.scores import Score
     from xaiwidgets.data.scenes import Scene
     from xaiwidgets.model.model import Model
 
     Pixels = NDArray[np.float32]
 
 BATCH = 32
+P = ParamSpec("P")
+
+
+def report(function: Callable[P, Iterator[Score | None]]) -> Callable[P, Iterator[Score | None]]:
+    """Make a generator of reports fill in what they have cost, and with which versions; closing it leaves nothing."""
+
+    @functools.wraps(function)
+    def metered(*args: P.args, **kwargs: P.kwargs) -> Iterator[Score | None]:
+        meter, seconds = Meter(steady=set()), 0.0
+        steps = function(*args, **kwargs)
+        try:
+            while True:
+                token, start = CURRENT.set(meter), time.perf_counter()
+                try:
+                    score = next(steps)
+                except StopIteration:
+                    return
+                finally:
+                    CURRENT.reset(token)
+                    seconds += time.perf_counter() - start
+                if score is not None:
+                    known = score.provenance  # of what has its own account
+                    forward, backward = (a + b for a, b in zip(meter.passes, known.passes, strict=True))
+                    told = replace(known, passes=(forward, backward), seconds=seconds, versions=versions())
+                    score = score.replace(provenance=told)
+                yield score
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+
+    return metered
 
 
 def last_of(steps: Iterator[Any]) -> Any:

@@ -11,7 +11,7 @@ from xaiwidgets.data.scenes import Scene
 from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.judge import case_of
-from xaiwidgets.evaluation.uses.common import last_of
+from xaiwidgets.evaluation.uses.common import last_of, report
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.model.preprocess import to_uint8
 from xaiwidgets.model.targets import Target
@@ -33,6 +33,7 @@ def why_wrong(model: Model, image: Any, label: Any = None, method: Any = "gradie
     return last_of(why_wrong_steps(model, image, label, method, **options))  # type: ignore[no-any-return]
 
 
+@report
 def why_wrong_steps(
     model: Model,
     image: Any,

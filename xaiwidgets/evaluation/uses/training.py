@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xaiwidgets.core.metric_cards import resolve_metric
+from xaiwidgets.core.results import Provenance
 from xaiwidgets.core.scores import Curve, Score, mean_and_interval
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.evaluation.judge import case_of, judge
-from xaiwidgets.evaluation.uses.common import labelled, last_of, pixels_of, probabilities
+from xaiwidgets.evaluation.uses.common import labelled, last_of, pixels_of, probabilities, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,7 @@ def maps_while_training(checkpoints: Iterable[tuple[Any, Model]], scenes: Sequen
     return last_of(maps_while_training_steps(checkpoints, scenes, **options))  # type: ignore[no-any-return]
 
 
+@report
 def maps_while_training_steps(
     checkpoints: Iterable[tuple[Any, Model]],
     scenes: Sequence[Scene],
@@ -60,6 +63,7 @@ def maps_while_training_steps(
     names: list[str] = []
     places: list[float] = []
     rows: list[tuple[Any, ...]] = []
+    spent = Provenance()
     known = len(checkpoints) if isinstance(checkpoints, Sized) else count
     for number, (name, model) in enumerate(checkpoints):
         labels = labelled("scenes", scenes, model)
@@ -75,16 +79,17 @@ def maps_while_training_steps(
             if score is None:
                 raise RuntimeError(f"{type(made).card.id} gave no score")
             values.append(_number(score, detail))
+            spent = _added(spent, score.provenance)
         mean, interval = mean_and_interval(values, seed=seed)
         low, high = interval or (mean, mean)
         names.append(str(name))
         places.append(float(name) if isinstance(name, (int, float)) else float(number))
         rows.append((str(name), accuracy, mean, low, high, int(np.isfinite(values).sum())))
         progress = min(1.0, (number + 1) / known) if known else 1 - 0.5 ** (number + 1)
-        yield _report(rows, names, places, type(made).card, detail, progress)
+        yield _report(rows, names, places, type(made).card, detail, progress).replace(provenance=spent)
     if not rows:
         raise InvalidKnob("checkpoints must be at least one pair of a name and a network.")
-    yield _report(rows, names, places, type(made).card, detail, 1.0)
+    yield _report(rows, names, places, type(made).card, detail, 1.0).replace(provenance=spent)
 
 
 def while_training(recipe: Any, *, epochs: Sequence[int] = EPOCHS, seed: int = 0) -> Iterator[tuple[int, Model]]:
@@ -105,6 +110,12 @@ def while_training(recipe: Any, *, epochs: Sequence[int] = EPOCHS, seed: int = 0
     for state in train_steps(made, seed=seed, models=True):
         if state.model is not None and (state.epoch in epochs or state.epoch == made.epochs):
             yield state.epoch * steps, state.model
+
+
+def _added(one: Provenance, other: Provenance) -> Provenance:
+    """Return the account of one evaluation with the passes of those before it."""
+    forward, backward = (a + b for a, b in zip(one.passes, other.passes, strict=True))
+    return replace(other, passes=(forward, backward))
 
 
 def _number(score: Score, detail: str) -> float:

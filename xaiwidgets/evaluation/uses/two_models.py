@@ -10,7 +10,7 @@ import numpy as np
 from xaiwidgets.core.scores import Curve, Score, mean_and_interval
 from xaiwidgets.errors import InvalidModel
 from xaiwidgets.evaluation.similarity import SIMILARITIES, small
-from xaiwidgets.evaluation.uses.common import explained, labelled, last_of, pixels_of, probabilities, region_of
+from xaiwidgets.evaluation.uses.common import explained, labelled, last_of, pixels_of, probabilities, region_of, report
 from xaiwidgets.model.preprocess import to_uint8
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def compare_models(
     return last_of(compare_models_steps(one, other, scenes, method, **options))  # type: ignore[no-any-return]
 
 
+@report
 def compare_models_steps(
     one: Model,
     other: Model,
