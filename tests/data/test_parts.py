@@ -51,3 +51,18 @@ def test_scenes_hold_the_truth():
     assert len(parts("test", 3).scenes(2)) == 2
     with pytest.raises(InvalidKnob, match="split must be one of"):
         parts("both")
+
+
+@pytest.mark.lab
+def test_a_small_net_learns_the_arrangement():
+    """Calibrated: 0.98 to 1.00 in 8 to 12 epochs."""
+    from xaiwidgets.data.shape_nets import shapes_gap
+    from xaiwidgets.learned.recipes import Recipe, train_steps
+
+    def load(split):
+        found = parts(split)
+        return found.images, found.labels
+
+    recipe = Recipe("parts", "Parts", shapes_gap, load, (*CLASSES, "none", "neither"), (0.5,) * 3, (0.25,) * 3)
+    *_, last = train_steps(recipe)
+    assert last.test_accuracy >= 0.97

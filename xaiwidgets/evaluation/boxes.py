@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 #: How a map is cut into foreground and background.
@@ -29,22 +31,23 @@ def foreground(map: NDArray[Any], rule: str, level: float) -> NDArray[np.bool_]:
     at least so many times the mean. A map of zeros is foreground everywhere.
     """
     values = np.asarray(map, np.float64)
+    return np.asarray(values >= cuts(values, rule, (level,))[0])
+
+
+def cuts(values: NDArray[np.float64], rule: str, levels: Sequence[float]) -> list[float]:
+    """Return the least value of the foreground for each of several levels of a rule; see ``foreground``."""
     if rule == "energy":
-        return np.asarray(values >= _energy_cut(np.sort(values, axis=None)[::-1], level))
+        falling = np.sort(values, axis=None)[::-1]
+        sums = np.cumsum(falling)
+        # a sum over many pixels may miss the total by rounding
+        reached = np.searchsorted(sums, np.array(levels) * sums[-1] * (1 - 1e-12), side="left")
+        return [float(falling[min(int(n), len(falling) - 1)]) for n in reached]
     if rule == "value":
-        low, high = values.min(), values.max()
-        return np.asarray(values >= level * (high - low) + low)
+        low, high = float(values.min()), float(values.max())
+        return [level * (high - low) + low for level in levels]
     if rule == "mean":
-        return np.asarray(values >= level * values.mean())
+        return [level * float(values.mean()) for level in levels]
     raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}")
-
-
-def _energy_cut(falling: NDArray[np.float64], level: float) -> float:
-    """Return the least value of the smallest set that reaches a share of the sum."""
-    sums = np.cumsum(falling)
-    # a sum over many pixels may miss the total by rounding
-    reached = np.searchsorted(sums, level * sums[-1] * (1 - 1e-12), side="left")
-    return float(falling[min(int(reached), len(falling) - 1)])
 
 
 def box_of(found: NDArray[np.bool_], *, largest: bool = False) -> Box | None:

@@ -219,8 +219,8 @@ def _rows(trial: Trial, method: Any, knobs: dict[str, Any], seed: int) -> Iterat
 
 def _two(trial: Trial, name: str, tested: Any, held: Any, **common: Any) -> Iterator[Table1Row | None]:
     maps, truth = tested
-    threshold = best_threshold(held, [scene.boxes for scene in trial.held_out if scene.boxes is not None])
-    yield None
+    boxes = [scene.boxes for scene in trial.held_out if scene.boxes is not None]
+    threshold = yield from best_threshold(held, boxes)
     review = overlaps(maps, truth, *REVIEW, largest=False)
     tuned = overlaps(maps, truth, threshold.rule, threshold.level, largest=False)
     yield from _both(trial, name, review, tuned, threshold, **common)

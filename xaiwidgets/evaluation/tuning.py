@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from xaiwidgets.errors import InvalidImage
-from xaiwidgets.evaluation.boxes import LEVELS, RULES, best_iou, box_of, foreground
+from xaiwidgets.evaluation.boxes import LEVELS, RULES, best_iou, box_of, cuts, foreground
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.judge import case_of
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from xaiwidgets.data.scenes import Scene
     from xaiwidgets.model.model import Model
+
+T = TypeVar("T")
+#: The overlap that a hit must exceed.
+HIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,24 @@ def tune_localization(
     Raises:
         InvalidImage: no scenes, or one without truth.
     """
-    steps = maps_and_truth(model, scenes, method, evidence=evidence)
+    return finished(_tuned(model, scenes, method, evidence, largest=largest))
+
+
+def _tuned(
+    model: Model, scenes: Sequence[Scene], method: Any, evidence: str, *, largest: bool
+) -> Generator[None, None, Threshold]:
+    maps, truth = yield from maps_and_truth(model, scenes, method, evidence=evidence)
+    found = yield from best_threshold(maps, truth, largest=largest)
+    return found
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """Return what a generator returns in the end."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            maps, truth = end.value
-            return best_threshold(maps, truth, largest=largest)
+            return end.value  # type: ignore[no-any-return]
 
 
 def maps_and_truth(
@@ -96,20 +111,20 @@ def overlaps(
 
 
 def best_threshold(
-    maps: Sequence[NDArray[np.float32]],
-    truth: Sequence[NDArray[np.int64]],
-    *,
-    largest: bool = False,
-    overlap: float = 0.5,
-) -> Threshold:
-    """Return the threshold that misses the fewest; of several, the one whose boxes overlap the true ones most."""
-    errors, best = {}, (2.0, 0.0)
-    chosen = RULES[0], LEVELS[RULES[0]][0]
-    for rule in RULES:
-        for level in LEVELS[rule]:
-            found = overlaps(maps, truth, rule, level, largest=largest)
-            errors[rule, level] = float(np.mean(~(found > overlap)))
-            rank = errors[rule, level], -float(found.mean())
-            if rank < best:
-                best, chosen = rank, (rule, level)
-    return Threshold(*chosen, errors[chosen], len(maps), errors)
+    maps: Sequence[NDArray[np.float32]], truth: Sequence[NDArray[np.int64]], *, largest: bool = False
+) -> Generator[None, None, Threshold]:
+    """Return the threshold that misses the fewest; of several, the one whose boxes overlap the true ones most.
+
+    Yields after each map.
+    """
+    tried = [(rule, level) for rule in RULES for level in LEVELS[rule]]
+    found = np.zeros((len(maps), len(tried)))
+    for row, one, boxes in zip(found, maps, truth, strict=True):
+        values = np.asarray(one, np.float64)
+        limits = [cut for rule in RULES for cut in cuts(values, rule, LEVELS[rule])]
+        row[:] = [best_iou(box_of(values >= cut, largest=largest), boxes) for cut in limits]
+        yield
+    missed = np.mean(~(found > HIT), axis=0)
+    best = int(np.lexsort((-found.mean(axis=0), missed))[0])
+    errors = {key: float(error) for key, error in zip(tried, missed, strict=True)}
+    return Threshold(*tried[best], errors[tried[best]], len(maps), errors)
