@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny_recipe import tiny
 
 import xaiwidgets as xw
 from xaiwidgets.core.metric_cards import metric_cards
@@ -18,6 +19,7 @@ from xaiwidgets.model.meter import CURRENT
 #: Hyper-parameters that make a run short; ids that are missing run with their defaults.
 SMALL: dict[str, dict] = {
     "model_parameter_randomization": {"stages": 2},
+    "data_randomization": {"pictures": 2},
     "deletion": {"steps": 16, "draws": 1},
     "insertion": {"steps": 16, "draws": 1},
     "selectivity": {"patches": 4, "draws": 1},
@@ -28,7 +30,7 @@ SMALL: dict[str, dict] = {
     "sensitivity_n": {"sizes": 4, "subsets": 8},
 }
 #: What is given as ``data`` to metrics that need it, by id.
-DATA: dict[str, object] = {}
+DATA: dict[str, object] = {"data_randomization": tiny}
 #: Metrics that train networks for longer than a test of everything should; their own tests run them.
 LONG: set[str] = set()
 

@@ -55,6 +55,8 @@ _NAMES = {
     "InputInvariance": "evaluation.input_invariance",
     "MaxSensitivity": "evaluation.max_sensitivity",
     "InputDominance": "evaluation.input_dominance",
+    "DataRandomization": "evaluation.data_randomization",
+    "RandomLogit": "evaluation.random_logit",
     "ImplementationInvariance": "evaluation.implementation_invariance",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",

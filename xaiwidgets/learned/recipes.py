@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Accuracies that are so near to the wanted one are measured anew.
 NEAR = 0.02
+#: Seconds after which a training asks whether it is still wanted.
+PAUSE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,30 @@ def train_steps(
         InvalidImage: pictures and labels do not fit together.
         InvalidKnob: a number of epochs below 1, or a share outside (0, 1].
     """
+    options: dict[str, Any] = {
+        "seed": seed,
+        "epochs": epochs,
+        "images": images,
+        "labels": labels,
+        "until": until,
+        "name": name,
+    }
+    for state in train_pieces(wanted, **options):
+        if state is not None:
+            yield state
+
+
+def train_pieces(
+    wanted: Any,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    images: NDArray[np.float32] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    until: float | None = None,
+    name: str = "",
+) -> Generator[Training | None, None, None]:
+    """Do what ``train_steps`` does, with ``None`` several times a second, so that it can be closed within an epoch."""
     made = recipe(wanted)
     own_images, own_labels = made.load("train")
     pictures = own_images if images is None else images
@@ -215,7 +241,7 @@ def train_steps(
     run = _Run(made, pictures, answers, seed, most, steady=until is not None)
     size = int(pictures.shape[1]), int(pictures.shape[2])
     while True:
-        state = run.epoch(until)
+        state = yield from run.epoch(until)
         if state.epoch == most or (until is not None and state.accuracies[-1] >= until):
             break
         yield replace(state, model=made.model(copy.deepcopy(run.net).eval(), size, name)) if models else state
@@ -266,25 +292,20 @@ class _Run:
         self.accuracies: tuple[float, ...] = ()
         self.seconds = 0.0
 
-    def epoch(self, until: float | None) -> Training:
+    def epoch(self, until: float | None) -> Generator[None, None, Training]:
         """Go through all pictures once, and return how far that has come."""
         import torch
-        from torch import nn
 
         start, count = time.perf_counter(), len(self.inputs)
-        total = right = 0.0
+        total, right, paused = 0.0, 0, start
         self.net.train()
-        with torch.enable_grad():
-            for part in torch.split(torch.randperm(count, generator=self.order), self.made.batch):
-                outputs = self.net(self.inputs[part])
-                loss = nn.functional.cross_entropy(outputs, self.wished[part])
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-                if self.schedule is not None:
-                    self.schedule.step()
-                total += float(loss.detach()) * len(part)
-                right += float((outputs.argmax(1) == self.wished[part]).sum())
+        for part in torch.split(torch.randperm(count, generator=self.order), self.made.batch):
+            loss, hits = self.step(part)
+            total, right = total + loss * len(part), right + hits
+            if time.perf_counter() - paused > PAUSE:
+                self.seconds += time.perf_counter() - start
+                yield None
+                start = paused = time.perf_counter()
         reached = right / count
         if until is not None and reached >= until - NEAR:
             reached = self.accuracy(self.inputs, self.wished.numpy())  # it has moved on since it saw the first of them
@@ -292,6 +313,21 @@ class _Run:
         self.seconds += time.perf_counter() - start
         done = len(self.losses)
         return Training(done / self.most, done, self.losses, self.accuracies, seconds=self.seconds)
+
+    def step(self, part: Tensor) -> tuple[float, int]:
+        """Learn from some pictures, by their numbers; return their mean loss and how many were classified right."""
+        import torch
+        from torch import nn
+
+        with torch.enable_grad():
+            outputs = self.net(self.inputs[part])
+            loss = nn.functional.cross_entropy(outputs, self.wished[part])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return float(loss.detach()), int((outputs.argmax(1) == self.wished[part]).sum())
 
     def accuracy(self, inputs: Tensor, labels: NDArray[np.int64]) -> float:
         """Return the share of inputs that the network classifies right."""
