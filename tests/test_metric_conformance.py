@@ -20,6 +20,7 @@ from xaiwidgets.model.meter import CURRENT
 SMALL: dict[str, dict] = {
     "model_parameter_randomization": {"stages": 2},
     "data_randomization": {"pictures": 2},
+    "random_cnn_recovery": {"filters": 32, "side": 24},
     "deletion": {"steps": 16, "draws": 1},
     "insertion": {"steps": 16, "draws": 1},
     "selectivity": {"patches": 4, "draws": 1},

@@ -56,6 +56,7 @@ _NAMES = {
     "MaxSensitivity": "evaluation.max_sensitivity",
     "InputDominance": "evaluation.input_dominance",
     "DataRandomization": "evaluation.data_randomization",
+    "RandomCnnRecovery": "evaluation.random_cnn_recovery",
     "RandomLogit": "evaluation.random_logit",
     "ImplementationInvariance": "evaluation.implementation_invariance",
     "PointingGame": "evaluation.pointing_game",
