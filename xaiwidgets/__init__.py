@@ -59,6 +59,7 @@ _NAMES = {
     "RandomCnnRecovery": "evaluation.random_cnn_recovery",
     "RandomLogit": "evaluation.random_logit",
     "ImplementationInvariance": "evaluation.implementation_invariance",
+    "NeuronDiscriminativeness": "evaluation.neuron_discriminativeness",
     "PointingGame": "evaluation.pointing_game",
     "Deletion": "evaluation.deletion",
     "Insertion": "evaluation.insertion",
