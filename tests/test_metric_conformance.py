@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -28,14 +30,25 @@ SMALL: dict[str, dict] = {
     "pixel_flipping": {"steps": 8, "draws": 1},
     "focus": {"mosaics": 2},
     "road": {"levels": "few"},
+    "roar": {"levels": "one", "count": 64, "tested": 32, "epochs": 1},
+    "kar": {"levels": "one", "count": 64, "tested": 32, "epochs": 1},
     "sensitivity_n": {"sizes": 4, "subsets": 8},
 }
 #: What is given as ``data`` to metrics that need it, by id.
 DATA: dict[str, object] = {"data_randomization": tiny}
+DATA: dict[str, object] = {"roar": lambda: small_recipe(), "kar": lambda: small_recipe()}
 #: Metrics that train networks for longer than a test of everything should; their own tests run them.
 LONG: set[str] = set()
 
 CARDS = [card for card in metric_cards() if card.id not in LONG]
+
+
+@functools.cache
+def small_recipe():
+    """Return the recipe of the shapes with few pictures."""
+    made = next(one for one in xw.recipes() if one.id == "shapes")
+    sets = {split: shapes(split, 64) for split in ("train", "test")}
+    return dataclasses.replace(made, load=lambda split: (sets[split].images, sets[split].labels))
 
 
 @pytest.fixture(scope="module")

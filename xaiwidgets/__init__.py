@@ -92,6 +92,8 @@ _NAMES = {
     "SaliencyMetric": "evaluation.saliency_metric",
     "Road": "evaluation.road",
     "SamSensitivity": "evaluation.sam_sensitivity",
+    "Roar": "evaluation.roar",
+    "Kar": "evaluation.kar",
     "cost": "engine.cost",
     "within": "engine.cost",
     "Saliency": "explainers.gradient.saliency",
