@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -37,6 +38,7 @@ HEAVY = ("torch", "torchvision", "timm", "skimage", "sklearn", "matplotlib")
 LIGHT = ("core.cards", "render", "studio", "widgets", "apps")
 
 
+@functools.cache
 def imports(path):
     """Return the dotted names of all that a file imports, also inside functions, and relative ones in full."""
     names = []
@@ -83,6 +85,7 @@ def test_the_rule_sees_what_it_forbids(monkeypatch, tmp_path):
         "from ..engine import run\n\ndef f():\n    import xaiwidgets.widgets.stage\n    from xaiwidgets import apps\n"
     )
     assert forbidden(bad) == ["apps", "engine", "widgets"]
+    imports.cache_clear()
     bad.write_text(
         "from ..core import cards\nfrom xaiwidgets.data import digits\nfrom xaiwidgets.errors import XaiError\n"
     )

@@ -209,6 +209,7 @@ def train_steps(
         "images": images,
         "labels": labels,
         "until": until,
+        "models": models,
         "name": name,
     }
     for state in train_pieces(wanted, **options):
@@ -224,6 +225,7 @@ def train_pieces(
     images: NDArray[np.float32] | None = None,
     labels: NDArray[np.int64] | None = None,
     until: float | None = None,
+    models: bool = False,
     name: str = "",
 ) -> Generator[Training | None, None, None]:
     """Do what ``train_steps`` does, with ``None`` several times a second, so that it can be closed within an epoch."""
