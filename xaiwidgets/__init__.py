@@ -45,6 +45,8 @@ _NAMES = {
     "trust_steps": "evaluation.trust",
     "TrustReport": "evaluation.trust",
     "thresholds": "evaluation.trust",
+    "table3": "evaluation.table3",
+    "table3_steps": "evaluation.table3",
     "Scene": "data.scenes",
     "scenes": "evaluation.scenery",
     "Recipe": "learned.recipes",
