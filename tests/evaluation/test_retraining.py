@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scenes import MadeMap, fixed
@@ -115,9 +113,10 @@ def true_masks(model, counts):
 
 @pytest.mark.lab
 def test_without_the_shapes_nothing_can_be_learned_and_with_them_all(model):
-    """1600 shapes, 10 epochs. A tenth of the pixels is about a shape's area.
+    """1600 shapes, 10 epochs. Shapes take 3 to 21 % of the pixels.
 
-    Measured: see the assertions; calibrated were chance, 0.25, for the true masks, and 0.92 for a random tenth.
+    Measured: without 30 % of the pixels, the true shapes first, 0.28 (chance is 0.25), without a random tenth 0.93;
+    with half of the pixels, the true shapes first, 0.998, at random 0.51.
     """
     shapes_recipe = next(one for one in xw.recipes() if one.id == "shapes")
     options = {"count": 1600, "tested": 400, "epochs": 10, "levels": "few"}
@@ -125,19 +124,24 @@ def test_without_the_shapes_nothing_can_be_learned_and_with_them_all(model):
     removed = judged(model, method, "roar", shapes_recipe, **options)
     print("roar", removed.rows, removed.details["whole"])
     thirty = dict(zip(removed.details["levels"].tolist(), removed.details["accuracies"][:, :, 0].T, strict=True))
-    assert thirty[30][0] < 0.5
-    assert thirty[10][1] > 0.8
+    assert thirty[30][0] < 0.35
+    assert thirty[10][1] > 0.85
     kept = judged(model, method, "kar", shapes_recipe, **{**options, "levels": "one"})
     print("kar", kept.rows, kept.details["whole"])
     assert kept.value > 0.9
 
 
 @pytest.mark.lab
-def test_digits_without_their_strokes():
-    """Gradient × input on digits of 8 × 8 px; a full run of five shares."""
+def test_gradient_times_input_is_no_better_than_a_random_ranking():
+    """On digits of 8 × 8 px, a full run of five shares; Hooker et al. found the same on photos.
+
+    Measured: accuracies 0.97, 0.94, 0.90, 0.83, 0.44 without 10 to 90 % of the pixels, random ones 0.97, 0.92, 0.82,
+    0.64, 0.36: the holes of the map tell the digit.
+    """
     trained = xw.train("digits8")
     found = judged(trained, "gradient_x_input", "roar", "digits8", epochs=15)
     print("digits", found.rows, found.details["whole"])
     assert found.details["whole"] > 0.95
-    assert found.details["gain"] > 0
-    assert dataclasses.replace(found).progress == 1
+    assert found.details["gain"] < 0.05
+    first, *_, last = found.details["accuracies"][1, :, 0]
+    assert first > 0.9 > 0.6 > last
