@@ -13,6 +13,7 @@ import xaiwidgets as xw
 from xaiwidgets.errors import InvalidModel
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.moving import MovingModel
+from xaiwidgets.model.skeleton import stamp
 
 
 def drawn(module, seed):
@@ -74,6 +75,22 @@ def test_it_answers_like_a_model_made_for_these_weights(name):
         assert torch.equal(exact, other.exactly().gradient(image, target).input)
     assert torch.equal(model.logits(image), whole)
     assert all(torch.equal(value, before[key]) for key, value in model.module.state_dict().items())
+
+
+def test_nothing_is_written_to_or_counted_on_the_users_weights():
+    """A graph of theirs stays usable, and their Model does not take them for changed."""
+    model, image = CASES["digits_gap"]()
+    moving = MovingModel(model)
+    moving.model.logits(image)
+    before, made = stamp(model.module), model.prepared
+    loss = model.module(image).sum()
+    moving.set(drawn(model.module, 1))
+    moving.moved()
+    assert stamp(model.module) == before
+    assert model.prepared is made
+    loss.backward()
+    for parameter in model.module.parameters():
+        parameter.grad = None
 
 
 def test_the_fast_copies_are_made_once(monkeypatch):

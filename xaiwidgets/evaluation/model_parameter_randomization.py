@@ -12,8 +12,7 @@ from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Limit, Score, mean_and_interval
 from xaiwidgets.evaluation.cascade import Cascade, chosen_steps, entropy, flat, step_name
 from xaiwidgets.evaluation.case import map_of
-from xaiwidgets.evaluation.controls import CONTROLS
-from xaiwidgets.evaluation.similarity import SIMILARITIES, small
+from xaiwidgets.evaluation.similarity import SIMILARITIES, random_spearman, small
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -118,8 +117,8 @@ class ModelParameterRandomization:
         trained = yield from self._map(case)
         found = Cascade(tuple(step_name(stages, step, self.order) for step in steps), names)
         found.maps["trained"] = map_of(trained, "signed")
-        pixels, drawn = case.model.to_pixels(case.image), 0
-        known = CONTROLS["random"](pixels, case.seed)
+        places, drawn = case.size[0] * case.size[1], 0
+        chance = case.rng(3)
         for seed in range(self.seeds):
             yield None
             randomizer = Randomizer(case.model, stages, case.seed * 1000 + seed, self.norms, self._probe(case))
@@ -129,7 +128,7 @@ class ModelParameterRandomization:
                 yield None
                 made = yield from self._map(case, model=model)
                 drawn += 1
-                found.add(trained, made, SIMILARITIES[MAIN](known, CONTROLS["random"](pixels, case.seed + drawn)))
+                found.add(trained, made, random_spearman(places, chance))
                 yield self._report(case, found, drawn / (self.seeds * len(steps)))
 
     def _map(self, case: Case, **other: Any) -> Generator[None, None, Attribution]:

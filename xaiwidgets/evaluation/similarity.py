@@ -23,11 +23,22 @@ def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
 
     NaN if either is constant: then there is no order to compare.
     """
-    from scipy.stats import rankdata
-
     if one.shape != other.shape:
         raise ValueError(f"maps must have one shape; got {one.shape} and {other.shape}")
-    return pearson(rankdata(one, axis=None), rankdata(other, axis=None))
+    return pearson(ranks(one), ranks(other))
+
+
+def ranks(values: NDArray[Any]) -> Floats:
+    """Return the rank of each value of an array, in one row; tied values get their mean rank."""
+    from scipy.stats import rankdata
+
+    found: Floats = rankdata(values, axis=None)
+    return found
+
+
+def random_spearman(count: int, rng: np.random.Generator) -> float:
+    """Return the rank correlation of two maps of ``count`` random numbers, without drawing and sorting them."""
+    return pearson(rng.permutation(count), rng.permutation(count))
 
 
 def pearson(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -99,7 +99,7 @@ class Randomizer:
         self, model: Model, stages: Sequence[Stage], seed: int, norms: str = "recalibrate", probe: Tensor | None = None
     ) -> None:
         self.stages, self.seed, self.norms, self.probe = tuple(stages), seed, norms, probe
-        self.moving = MovingModel(model)
+        self.moving = MovingModel(model, hasty=True)
         self.trained = {
             name: value.detach().clone()
             for name, value in (*model.module.named_parameters(), *model.module.named_buffers())
@@ -177,11 +177,24 @@ def _own(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters(recurse=False)]
 
 
+def _blank(module: nn.Module) -> nn.Module:
+    """Return a copy of a module for its weights to be drawn: those of training need not be copied."""
+    if module._modules:  # parts of it may be drawn as well
+        return copy.deepcopy(module)
+    fresh = copy.copy(module)
+    fresh._parameters = {
+        key: None if value is None else nn.Parameter(torch.empty_like(value), requires_grad=False)
+        for key, value in module._parameters.items()
+    }
+    fresh._buffers = {key: None if value is None else value.clone() for key, value in module._buffers.items()}
+    return fresh
+
+
 def _draw(module: nn.Module, trained: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return new values for a module's own parameters, from the global random state."""
     reset = getattr(module, "reset_parameters", None)
     if callable(reset):
-        fresh = copy.deepcopy(module)
+        fresh = _blank(module)
         with torch.no_grad():
             fresh.reset_parameters()  # type: ignore[operator]
         return {name: value.detach().clone() for name, value in fresh.named_parameters(recurse=False)}

@@ -128,7 +128,7 @@ class Model:
         self._shared: dict[Any, Any] = {}
         self.captures: Captures | None = None
         self.remarks: tuple[str, ...] = ()
-        self._exact = False
+        self._exact = self._hasty = False
         self._modes: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
         self._build(lambda: make_skeleton(module))
         self.labels = self._check_labels(labels)
@@ -669,6 +669,8 @@ class Model:
         Folding BatchNorm changes rounding, and a ReLU at the edge then opens or shuts: in float32 the gradient of a
         deep network can move by percents of its maximum, though neither is nearer to the truth.
         """
+        if self._hasty:
+            return self
         view = copy.copy(self)
         view._exact = True
         return view

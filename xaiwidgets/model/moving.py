@@ -15,10 +15,10 @@ from xaiwidgets.model.captures import Captures
 from xaiwidgets.model.fuse import FusedConv
 from xaiwidgets.model.model import LASTING, _is_of, _moved
 from xaiwidgets.model.prepare import _scale_shift
-from xaiwidgets.model.skeleton import make_skeleton, stamp
+from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from torch import Tensor
 
@@ -32,21 +32,24 @@ class MovingModel:
     checking. Here all of that is done once, and new weights are written into what is there. Whoever holds ``model``
     sees the newest weights, so results must be finished before the next ``set``.
 
+    Args:
+        model: of the network; it stays as it is.
+        hasty: ``exactly`` changes nothing: maps of many weights are compared by what is far above rounding, and the
+            prepared copy is faster by a third.
+
     Attributes:
         model: the Model. ``module``: its network in evaluation mode, in whose tensors the weights are.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, hasty: bool = False) -> None:
         with model._lock, torch.inference_mode(False):
             model._refresh()
-            own = make_skeleton(model.module)
-            for tensor in _tensors(own):
-                tensor.data = tensor.data.clone()
+            own = _apart(make_skeleton(model.module))
             plain = make_skeleton(own) if model._stateful else own
             other = copy.copy(model)
             other._lock, other._memo, other._shared = threading.RLock(), {}, {}
             other.captures = None if model.captures is None else Captures(model.captures.whole)
-            other.module = own
+            other.module, other._hasty = own, hasty
             other._build(lambda: plain, _moved(model.inspection, model._plain, plain))
             other._shared = {k: v for k, v in model._shared.items() if _is_of(k, *LASTING)}
             other._memo = {k: v for k, v in model._memo.items() if _is_of(k, "forward checked")}
@@ -54,6 +57,11 @@ class MovingModel:
         self._tensors = {**dict(own.named_parameters()), **dict(own.named_buffers())}
         self._plain = plain
         self._folds = _folds(other)
+        self._parts = {
+            name: part for name, part in plain.named_modules() if any(v is not None for v in part._parameters.values())
+        }
+        self._shared = {id(tensor) for tensor in _tensors(plain)}
+        self._fast: dict[int, tuple[nn.Module, dict[str, nn.Module]]] = {}
 
     def set(self, weights: Mapping[str, Tensor]) -> None:
         """Write new values, by the names of parameters and buffers; the others stay as they are.
@@ -76,7 +84,7 @@ class MovingModel:
 
     def moved(self, names: Iterable[str] | None = None) -> None:
         """Bring the fast copies up to date after the network's tensors were written to in place; all, or named ones."""
-        touched = None if names is None else {name.rpartition(".")[0] for name in names}
+        touched = self._parts.keys() if names is None else self._with_folded({n.rpartition(".")[0] for n in names})
         other = self.model
         with other._lock, torch.no_grad(), torch.inference_mode(False):
             if self._plain is not self.module:
@@ -84,11 +92,66 @@ class MovingModel:
                     one.copy_(new)
             for key, prepared in other._shared.items():
                 if _is_of(key, "bare"):
-                    _follow(prepared.module, self._plain, self._folds, touched)
+                    self._follow(prepared.module, touched)
             other._memo = {k: v for k, v in other._memo.items() if _is_of(k, "forward checked", "batch size")}
             if other.captures is not None:
                 other.captures = Captures(other.captures.whole)
             other._stamp = stamp(other.module)
+
+    def _with_folded(self, names: Collection[str]) -> list[str]:
+        """Return modules with parameters among those named, and convolutions that are folded with one of them."""
+        return [
+            *(name for name in names if name in self._parts),
+            *(conv for conv, norm in self._folds.items() if norm in names and conv not in names),
+        ]
+
+    def _follow(self, fast: nn.Module, names: Iterable[str]) -> None:
+        """Write the weights of some modules into a fast copy, which shares all but folded and reordered ones."""
+        if id(fast) not in self._fast:
+            self._fast[id(fast)] = fast, dict(fast.named_modules())
+        there_are = self._fast[id(fast)][1]
+        for name in names:
+            part, target = self._parts[name], there_are[name]
+            fused = target if isinstance(target, FusedConv) else None
+            target = fused.conv if fused is not None else target
+            if name in self._folds and isinstance(part, nn.modules.conv._ConvNd) and target.bias is not part.bias:
+                for key, value in _folded(part, self._plain.get_submodule(self._folds[name]), name).items():
+                    target.get_parameter(key).copy_(value)
+            else:
+                for key, value in part._parameters.items():
+                    there = target._parameters.get(key)
+                    if value is not None and there is not None and id(there) not in self._shared:
+                        there.copy_(value)
+            if fused is not None:
+                fused.weight.copy_(fused.conv.weight)
+                fused.wide[..., 1:, 1:].copy_(fused.conv.weight)
+
+
+def _folded(conv: nn.modules.conv._ConvNd, norm: nn.Module, name: str) -> dict[str, Tensor]:
+    """Return the weights of a convolution and the normalization after it in one."""
+    scale_shift = _scale_shift(norm) if isinstance(norm, nn.modules.batchnorm._BatchNorm) else None
+    if scale_shift is None:
+        raise RuntimeError(f"the fast copy has folded {name}, which cannot be folded now")
+    scale, shift = scale_shift
+    return {
+        "weight": conv.weight * scale.reshape(-1, *[1] * (conv.weight.ndim - 1)),
+        "bias": shift if conv.bias is None else shift + conv.bias * scale,
+    }
+
+
+def _apart(skeleton: nn.Module) -> nn.Module:
+    """Return a copy whose tensors share nothing with the user's.
+
+    New tensors, not new storage for the old ones: those count what is written into them together with the user's, and
+    whoever has a graph or a stamp of the user's weights would take them for changed.
+    """
+    fresh = {
+        id(tensor): nn.Parameter(tensor.detach().clone(), requires_grad=False)
+        if isinstance(tensor, nn.Parameter)
+        else tensor.detach().clone()
+        for tensor in _tensors(skeleton)
+    }
+    return copy.deepcopy(skeleton, {**keep_tensors(skeleton), **fresh})
 
 
 def _folds(model: Model) -> dict[str, str]:
@@ -109,39 +172,3 @@ def _folds(model: Model) -> dict[str, str]:
 
 def _tensors(module: nn.Module) -> Iterable[Tensor]:
     return chain(module.parameters(), module.buffers())
-
-
-def _follow(fast: nn.Module, plain: nn.Module, folds: Mapping[str, str], touched: set[str] | None) -> None:
-    """Write a plain network's weights into its fast copy, which shares all but folded and reordered ones.
-
-    Only modules that are in ``touched`` or are folded with one that is, unless it is ``None``.
-    """
-    shared = {id(tensor) for tensor in _tensors(plain)}
-    there_are = dict(fast.named_modules())
-    for name, part in plain.named_modules():
-        own = {key: value for key, value in part._parameters.items() if value is not None}
-        if not own or (touched is not None and name not in touched and folds.get(name) not in touched):
-            continue
-        target = there_are[name]
-        fused = target if isinstance(target, FusedConv) else None
-        target = fused.conv if fused is not None else target
-        if name in folds and isinstance(part, nn.modules.conv._ConvNd) and target.bias is not part.bias:
-            norm = plain.get_submodule(folds[name])
-            scale_shift = _scale_shift(norm) if isinstance(norm, nn.modules.batchnorm._BatchNorm) else None
-            if scale_shift is None:
-                raise RuntimeError(f"the fast copy has folded {name}, which cannot be folded now")
-            scale, shift = scale_shift
-            wanted = {
-                "weight": part.weight * scale.reshape(-1, *[1] * (part.weight.ndim - 1)),
-                "bias": shift if part.bias is None else shift + part.bias * scale,
-            }
-            for key, value in wanted.items():
-                target.get_parameter(key).copy_(value)
-        else:
-            for key, value in own.items():
-                there = target._parameters.get(key)
-                if there is not None and id(there) not in shared:
-                    there.copy_(value)
-        if fused is not None:
-            fused.weight.copy_(fused.conv.weight)
-            fused.wide[..., 1:, 1:].copy_(fused.conv.weight)
