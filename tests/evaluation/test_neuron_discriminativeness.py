@@ -144,6 +144,16 @@ def test_what_is_missing_is_named(model):
         xw.evaluate(Model(dead, size=nets.SIZE), picture, "saliency", METRIC)
 
 
+def test_saturated_units_are_left_out():
+    """At the end of a ReLU6 the gradient is 0, whatever the unit; the bundled network has many such units."""
+    model = xw.load_model()
+    found = xw.evaluate(model, "chelsea", "saliency", METRIC)
+    activation = model.activations(model.input("chelsea"), [model.layer("").name])[model.layer("").name][0]
+    assert int((activation == 6).sum()) > 1
+    assert all(0 < float(activation[unit]) < 6 for unit in found.details["units"].values())
+    assert found.notes == ()
+
+
 def test_a_network_without_relus_is_reversed_by_its_gradient_only():
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
     picture = np.random.default_rng(0).random((nets.SIZE, nets.SIZE, 3)).astype(np.float32)

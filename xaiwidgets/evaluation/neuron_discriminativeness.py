@@ -97,8 +97,11 @@ class NeuronDiscriminativeness:
         yield self._report(case, maps, units, 1.0, found, swapped)
 
     def _units(self, activation: NDArray[np.float32], case: Case) -> dict[str, Unit]:
-        """Return active units by name: the strongest with others at its place, and one elsewhere."""
+        """Return active units that are not saturated: the strongest with others at its place, and one elsewhere."""
         active = activation > 0
+        # several units at exactly the largest value are at the end of a ReLU6, where no gradient passes
+        if (activation == activation.max()).sum() > 1:
+            active &= activation < activation.max()
         # the strongest one that is not alone at its place
         best = np.where(active & (active.sum(axis=0) > 1), activation, -np.inf)
         if not np.isfinite(best).any():
