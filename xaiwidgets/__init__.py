@@ -60,6 +60,7 @@ _NAMES = {
     "DataRandomization": "evaluation.data_randomization",
     "RandomCnnRecovery": "evaluation.random_cnn_recovery",
     "RandomLogit": "evaluation.random_logit",
+    "ExplanationFragility": "evaluation.explanation_fragility",
     "ImplementationInvariance": "evaluation.implementation_invariance",
     "NeuronDiscriminativeness": "evaluation.neuron_discriminativeness",
     "PointingGame": "evaluation.pointing_game",
