@@ -61,6 +61,8 @@ _NAMES = {
     "RandomCnnRecovery": "evaluation.random_cnn_recovery",
     "RandomLogit": "evaluation.random_logit",
     "ExplanationFragility": "evaluation.explanation_fragility",
+    "GradcamManipulation": "evaluation.gradcam_manipulation",
+    "manipulate": "evaluation.manipulation",
     "ImplementationInvariance": "evaluation.implementation_invariance",
     "NeuronDiscriminativeness": "evaluation.neuron_discriminativeness",
     "PointingGame": "evaluation.pointing_game",

@@ -53,15 +53,17 @@ class PooledNet(nn.Module):
         setattr(network.get_submodule(parent), name, Until(network.get_submodule(layer)))
         self.trunk, self.head = network, head
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return class scores ``(N, K)``."""
+    def maps(self, images: Tensor) -> Tensor:
+        """Return what the trunk's last layer gives, ``(N, C, h, w)``."""
         try:
             self.trunk(images)
         except _Reached as end:
-            maps = end.maps
-        else:
-            raise InvalidModel("the trunk must run the layer that it ends in; for these images it did not.")
-        return self.head(maps)  # type: ignore[no-any-return]
+            return end.maps
+        raise InvalidModel("the trunk must run the layer that it ends in; for these images it did not.")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return class scores ``(N, K)``."""
+        return self.head(self.maps(images))  # type: ignore[no-any-return]
 
 
 def pooling_head(inputs: int, channels: int, classes: int, seed: int) -> nn.Sequential:
