@@ -25,6 +25,7 @@ SMALL: dict[str, dict] = {
     "random_cnn_recovery": {"filters": 32, "side": 24},
     "deletion": {"steps": 16, "draws": 1},
     "explanation_fragility": {"steps": 4},
+    "infidelity": {"samples": 10},
     "insertion": {"steps": 16, "draws": 1},
     "selectivity": {"patches": 4, "draws": 1},
     "region_perturbation": {"points": 8, "repeats": 1},

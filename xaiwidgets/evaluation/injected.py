@@ -151,7 +151,7 @@ class Manipulated(PooledNet):
 
 
 def pooled_head(head: Head, strength: float, rest: float) -> nn.Sequential:
-    """Return mean, shift, linear layer and, if there was one, softmax, with a column of equal weights for the new channel.
+    """Return mean, shift, linear layer and, if there was one, softmax, with equal weights for the new channel.
 
     Args:
         head: of the network.
