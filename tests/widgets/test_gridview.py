@@ -11,7 +11,9 @@ from ipywidgets.widgets import widget as registry
 
 import xaiwidgets as xw
 from xaiwidgets.core.results import Attribution
+from xaiwidgets.core.scores import Limit, Score
 from xaiwidgets.errors import NotApplicable
+from xaiwidgets.evaluation.trust import TrustReport
 from xaiwidgets.render.look import Look
 from xaiwidgets.render.panels import panels
 from xaiwidgets.studio.gridstudio import Panel
@@ -121,6 +123,18 @@ def test_states_are_written_on_the_panels(view, board, states):
     view.show(again, [(0, 0)], LOOK, "panel")
     assert shown(board, (0, 0)) is view._dim
     assert written(board, 0)[1].count("xw-colorbar") == 1
+
+
+def test_verdicts_are_written_on_finished_panels(view, board, states):
+    view.show(states, states, LOOK, "panel")
+    passed = Score(0.2, "correlation", limit=Limit("<", 0.46))
+    report = TrustReport(scores={"input_dominance": passed, "deletion": passed.replace(value=0.9)}, progress=1.0)
+    view.judged({(0, 1): report})
+    assert "Trust: 1 of 2 passed" in written(board, 0)[0]
+    assert "deletion fail" in written(board, 0)[0]
+    assert "Trust" not in written(board, 1)[0]
+    view.judged({})
+    assert "Trust" not in written(board, 0)[0]
 
 
 def test_the_cursor_has_the_raw_value_of_every_panel(view, board, states, found):

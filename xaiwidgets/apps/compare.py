@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import traitlets
 
-from xaiwidgets.apps.explorer import SMALL_PICTURE, _within
+from xaiwidgets.apps.explorer import MOST_TRUST, SMALL_PICTURE, _within
 from xaiwidgets.core.cards import card, resolve
 from xaiwidgets.core.knobs import Choice, LayerName, clamp_knobs, knobs_of
 from xaiwidgets.engine.arrange import ACROSS, MOST_CELLS
@@ -21,6 +21,7 @@ from xaiwidgets.render.look import Look
 from xaiwidgets.render.panels import NORMALIZED, SAID, SCALES, WORDS
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.grid import FIRST, Column, Grid, Rank
+from xaiwidgets.studio.gridinspector import BUDGET, GridInspector
 from xaiwidgets.studio.gridstudio import GridStudio
 from xaiwidgets.widgets.board import CSS, Board, still
 from xaiwidgets.widgets.catchup import CatchUp
@@ -62,6 +63,7 @@ class Compare(w.VBox):
         across: which of ``methods``, ``classes`` and ``layers`` is in columns.
         album: pictures to choose from, e.g. those of another app.
         nav: a widget for the header, e.g. the tabs of a larger app.
+        trust: seconds for testing each map in the pauses, once all are there; 0 tests none.
 
     ``grid`` is the whole question on screen and can be observed. ``put`` asks for something else, ``wait`` blocks until
     all maps are there, ``comparison`` returns them, ``close`` ends the worker.
@@ -80,8 +82,12 @@ class Compare(w.VBox):
         across: str = "methods",
         album: Album | None = None,
         nav: w.Widget | None = None,
+        trust: float = BUDGET,
         sync: bool = False,
     ) -> None:
+        if isinstance(trust, bool) or not isinstance(trust, (int, float)) or not 0 <= trust <= MOST_TRUST:
+            raise InvalidKnob(f"trust must be 0 to {MOST_TRUST} seconds for the tests of a map; got {trust!r}.")
+        self._trust = float(trust)
         columns = FIRST if methods is None else tuple(map(_column, methods))
         self.studio = GridStudio(model, Grid(methods=columns, across=across), sync=sync)
         try:
@@ -206,6 +212,7 @@ class Compare(w.VBox):
         self.board = Board(self._move, self._key, (label("Difference"), self.first, self.second, self.note))
         self.view = GridView(self.board)
         self._catch_up = CatchUp(self, self.board.extras.tiles.canvas)
+        self.inspector = GridInspector(studio, self.view.judged, self._trust)
         self.status = StatusLine()
         self.export = GridExport(self._make_figure, self._code)
         self.go = w.Button(description="Run again", tooltip="Compute all maps anew")

@@ -35,6 +35,11 @@ def short(report: TrustReport | None) -> str:
     return f"Trust: {passed} of {judged} passed" if judged else "Trust: no test applies"
 
 
+def verdicts(report: TrustReport) -> list[str]:
+    """Return each finished test with its verdict, in words."""
+    return [f"{metric_card(name).title.lower()} {score.verdict}" for name, score in report.scores.items()]
+
+
 def value(score: Score) -> str:
     """Return a score's number with its interval."""
     if math.isnan(score.value):

@@ -11,6 +11,7 @@ from PIL import Image
 from xaiwidgets.render.channels import COLORS
 from xaiwidgets.render.colorbar import colorbar_html
 from xaiwidgets.render.dominance import legend_html
+from xaiwidgets.render.evidence import short, verdicts
 from xaiwidgets.render.numbers import number
 from xaiwidgets.render.panels import Panel, made_panel, ranked, raw_panels, scaled
 from xaiwidgets.render.words import describe
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xaiwidgets.engine.arrange import Place
+    from xaiwidgets.evaluation.trust import TrustReport
     from xaiwidgets.render.look import Look
     from xaiwidgets.studio.gridstudio import Panel as State
     from xaiwidgets.widgets.board import Board
@@ -51,6 +53,7 @@ class GridView:
         self._made: dict[str, tuple[str, Panel | None]] = {}
         self._size = self._shape = (0, 0)
         self._at: tuple[float, float] | None = None
+        self._reports: dict[Place, TrustReport] = {}
 
     # -- what stands where ------------------------------------------------------------------------------------------
 
@@ -135,8 +138,18 @@ class GridView:
         band = self._board.bands[row]
         for column in range(len(band.feet)):
             state, panel = self._states.get((row, column)), self._panels.get((row, column))
-            band.states[column] = "" if state is None else _state_html(state)
+            band.states[column] = "" if state is None else _state_html(state, self._reports.get((row, column)))
             band.feet[column] = "" if panel is None else _foot(panel)
+
+    def judged(self, reports: Mapping[Place, TrustReport]) -> None:
+        """Say on each panel how the tests of its map went; those without a report say nothing."""
+        with UI_LOCK:
+            rows = {place[0] for place in {*self._reports, *reports} if self._reports.get(place) != reports.get(place)}
+            self._reports = dict(reports)
+            for row in rows:
+                if row < len(self._board.bands):
+                    self._write(row)
+                    self._board.send(row, now=True)
 
     # -- the last row -----------------------------------------------------------------------------------------------
 
@@ -198,14 +211,17 @@ def _foot(panel: Panel) -> str:
     return colorbar_html(part.scale, part.look, panel.drawn_unit, most=3, told=False) + legend
 
 
-def _state_html(state: State) -> str:
+def _state_html(state: State, report: TrustReport | None = None) -> str:
     if state.error is not None:
         words = escape(" ".join(str(state.error).split()))
         return f"<div class='xai-why' role='note' tabindex='0'>{words}</div>"
     if state.result is None:
         return f"<div class='xai-tell'>{escape(state.state)}</div>"
     if state.result.progress >= 1:
-        return "" if state.first else "<div class='xai-tell'>no layer: the same map</div>"
+        if report is None:
+            return "" if state.first else "<div class='xai-tell'>no layer: the same map</div>"
+        tip = escape(f"{report.verdict} ({', '.join(verdicts(report))})", quote=True)
+        return f"<div class='xai-tell xai-trusted' tabindex='0' title=\"{tip}\">{escape(short(report))}</div>"
     share = 100 * state.result.progress
     words = "stopped at" if state.state == "stopped" else f"{state.result.provenance.seconds:.1f} s ·"
     return (
