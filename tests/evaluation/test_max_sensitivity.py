@@ -65,7 +65,7 @@ def test_a_map_that_looks_at_nothing_is_least_sensitive_and_zero_is_divided_by_o
 def test_draws_are_nested_and_the_maximum_only_grows(model, scene):
     few = xw.evaluate(model, scene, "saliency", ID, samples=4)
     many = xw.evaluate(model, scene, "saliency", ID, samples=12)
-    assert many.items[:4] == few.items
+    assert many.items[:4] == pytest.approx(few.items, rel=1e-4)
     assert many.value >= few.value
     assert many.value == max(many.items)
     line = many.curves[0].y
@@ -136,6 +136,30 @@ def test_what_changes_the_class_is_counted(model, scene):
     first = int(model.logits(case.image).argmax())
     noises = [xw.MaxSensitivity(radius=64).noise(case, draw) for draw in range(8)]
     assert score.details["changed"] == sum(int(model.logits(case.image + n).argmax()) != first for n in noises)
+
+
+@pytest.mark.parametrize("make", [nets.f3, nets.in_place_input, nets.f2], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("method", ["saliency", "grad_cam", "guided_backprop", "lrp", "integrated_gradients"])
+def test_a_batch_is_explained_as_each_of_its_pictures(make, method, monkeypatch):
+    """Also where a batch takes further passes for the classes, and for methods that are never batched."""
+    from xaiwidgets.evaluation import batched
+
+    model = Model(make(), size=nets.SIZE)
+    try:
+        one = xw.evaluate(model, PICTURE, method, ID, target=1, samples=9, radius=32)
+    except xw.errors.NotApplicable:
+        pytest.skip("the method does not apply")
+    monkeypatch.setattr(batched, "batches", lambda case: False)
+    other = xw.evaluate(model, PICTURE, method, ID, target=1, samples=9, radius=32)
+    assert one.items == pytest.approx(other.items, rel=2e-3, abs=1e-6)
+    assert one.details["changed"] == other.details["changed"]
+    assert one.maps["map"] == pytest.approx(other.maps["map"])
+
+
+def test_batched_maps_take_no_pass_for_the_class(model, scene):
+    saved = xw.explain(model, scene.pixels, "saliency", target=scene.label)
+    score = xw.evaluate(model, scene, saved, ID, target=scene.label, samples=10)
+    assert score.provenance.passes == (11, 11)
 
 
 def test_no_noise_no_change(model, scene):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from xaiwidgets.core.scores import Curve, Limit, Score
 from xaiwidgets.evaluation.case import map_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from torch import Tensor
 
+    from xaiwidgets.core.results import Attribution
     from xaiwidgets.evaluation.case import Case
 
 
@@ -46,7 +47,8 @@ class MaxSensitivity:
     Of ``samples`` draws from the uniform distribution on the ball of radius ``r`` in the maximum norm; a map that is 0
     is divided by 1. Reduction: none, values are compared channel by channel. ``details``: ``mean``, the average
     sensitivity (Bhatt et al. 2020), ``changed``, how many draws change the network's first class. ``maps``: the map,
-    the one that differs most, and its noise. ``items``: of each draw; more draws only add to them.
+    the one that differs most, and its noise. ``items``: of each draw; more draws only add to them. Methods
+    of one pass explain a batch at a time, all of it on the network's fast copy, also the picture without noise.
     """
 
     radius: float = knob(
@@ -66,44 +68,73 @@ class MaxSensitivity:
     )
 
     def score(self, case: Case) -> Generator[Score | None, None, None]:
-        """Yield the largest change so far after each draw."""
+        """Yield the largest change so far after each draw or batch of draws."""
         found = yield from case.attribution()
-        size = self._size(found.values) or 1.0
-        first = case.model.logits(case.image)[0].argmax()
         changes: list[float] = []
         moved = 0
-        worst, noise_map = found, np.zeros(case.size, np.float32)
-        for draw in range(self.samples):
-            yield None
-            noise = self.noise(case, draw)
-            other = yield from case.explaining(image=case.image + noise)
-            changes.append(self._size(other.values - found.values) / size)
-            moved += int(case.model.logits(case.image + noise)[0].argmax() != first)
-            if changes[-1] >= max(changes):
-                worst, noise_map = other, noise[0].mean(dim=0).float().cpu().numpy()
-            yield Score(
-                max(changes),
-                "relative change",
-                progress=(draw + 1) / self.samples,
-                curves=(
-                    Curve(
-                        "largest so far",
-                        np.arange(1.0, draw + 2),
-                        np.maximum.accumulate(changes),
-                        "draws",
-                        "relative change",
-                    ),
-                    Curve("of each draw", np.arange(1.0, draw + 2), np.array(changes), "draws", "relative change"),
-                ),
-                maps={
-                    "map": map_of(found, "signed"),
-                    "the one that differs most": map_of(worst, "signed"),
-                    "its noise": noise_map,
-                },
-                items=tuple(changes),
-                details={"mean": float(np.mean(changes)), "changed": moved},
-                notes=(f"{moved} of {draw + 1} draws change the network's first class.",) if moved else (),
-            )
+        size, first = 1.0, -1
+        worst, at = found.values, 0
+        # the first is the picture itself, explained in the same way as the others
+        for numbers, maps, answers in self.explained(case):
+            if maps is None:
+                yield None
+                continue
+            for number, values, answer in zip(numbers, maps, answers, strict=True):
+                if number == 0:
+                    base, size, first = values, self._size(values) or 1.0, answer
+                    continue
+                changes.append(self._size(values - base) / size)
+                moved += answer != first
+                if changes[-1] >= max(changes):
+                    worst, at = values, number - 1
+            if changes:
+                yield self.made(case, found, changes, moved, found.replace(values=worst), at)
+
+    def explained(self, case: Case) -> Iterator[tuple[range, Any, list[int]]]:
+        """Yield (numbers, their maps or ``None`` while they take, classes); number 0 is the picture without noise."""
+        from xaiwidgets.evaluation.batched import batches, maps_of
+
+        def picture(number: int) -> Tensor:
+            return case.image if number == 0 else case.image + self.noise(case, number - 1)
+
+        if batches(case):
+            for numbers, values, logits in maps_of(case, self.samples + 1, picture):
+                yield range(0), None, []
+                yield numbers, values.detach().float().cpu().numpy(), logits.argmax(dim=1).tolist()
+            return
+        for number in range(self.samples + 1):
+            steps = case.attribution() if number == 0 else case.explaining(image=picture(number))
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    found = end.value
+                    break
+                yield range(0), None, []
+            answer = int(case.model.logits(picture(number))[0].argmax())
+            yield range(0), None, []
+            yield range(number, number + 1), found.values[None], [answer]
+
+    def made(
+        self, case: Case, found: Attribution, changes: list[float], moved: int, worst: Attribution, at: int
+    ) -> Score:
+        """Return the score of the draws so far, the worst of which is number ``at``."""
+        done = np.arange(1.0, len(changes) + 1)
+        largest = Curve("largest so far", done, np.maximum.accumulate(changes), "draws", "relative change")
+        return Score(
+            max(changes),
+            "relative change",
+            progress=len(changes) / self.samples,
+            curves=(largest, Curve("of each draw", done, np.array(changes), "draws", "relative change")),
+            maps={
+                "map": map_of(found, "signed"),
+                "the one that differs most": map_of(worst, "signed"),
+                "its noise": self.noise(case, at)[0].mean(dim=0).float().cpu().numpy(),
+            },
+            items=tuple(changes),
+            details={"mean": float(np.mean(changes)), "changed": moved},
+            notes=(f"{moved} of {len(changes)} draws change the network's first class.",) if moved else (),
+        )
 
     def noise(self, case: Case, draw: int) -> Tensor:
         """Return the noise of a draw ``(1, C, H, W)`` in units of the input; the same whatever number of draws."""
