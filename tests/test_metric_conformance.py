@@ -24,6 +24,7 @@ SMALL: dict[str, dict] = {
     "data_randomization": {"pictures": 2},
     "random_cnn_recovery": {"filters": 32, "side": 24},
     "deletion": {"steps": 16, "draws": 1},
+    "explanation_continuity": {"shifts": 4},
     "explanation_fragility": {"steps": 4},
     "infidelity": {"samples": 10},
     "insertion": {"steps": 16, "draws": 1},

@@ -56,6 +56,7 @@ _NAMES = {
     "ModelParameterRandomization": "evaluation.model_parameter_randomization",
     "InputInvariance": "evaluation.input_invariance",
     "MaxSensitivity": "evaluation.max_sensitivity",
+    "ExplanationContinuity": "evaluation.explanation_continuity",
     "Infidelity": "evaluation.infidelity",
     "InputDominance": "evaluation.input_dominance",
     "DataRandomization": "evaluation.data_randomization",
