@@ -61,4 +61,4 @@ def _draw(axes: Any, curves: list[Curve]) -> None:
     axes.set_ylabel(first.y_label, fontsize=8)
     axes.tick_params(labelsize=7)
     if len(curves) > 1:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the lines
