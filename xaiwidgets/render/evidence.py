@@ -80,7 +80,9 @@ def _row(name: str, score: Score) -> str:
     beside = ", ".join(f"{escape(key)} {number(found)}" for key, found in score.controls.items())
     notes = [*score.notes, *(DANGERS.get(code, code) for code in score.warnings)]
     tip = escape(" ".join([card.question, card.how, *notes]), quote=True)
-    extra = f"<br><span class='xai-muted'>{escape(notes[0])}</span>" if notes else ""
+    # a note is read in the tooltip, unless it says why there is no verdict or only half of one
+    shown = [note for note in notes if verdict in ("not applicable", "unjudged") or note.startswith("Cut short")]
+    extra = f"<br><span class='xai-muted'>{escape(shown[0])}</span>" if shown else ""
     return (
         f"<tr class='xai-{verdict.split()[0]}'><td class='xai-verdict'>{words}</td>"
         f'<td class=n title="{tip}">{escape(card.title)}</td><td>{escape(_asks(name))}{extra}</td>'
