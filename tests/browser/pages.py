@@ -52,7 +52,7 @@ def wait_for_change(page, before, timeout=20_000):
 def settle(page, timeout=60_000):
     """Wait until nothing is computed and the exact picture has been sent."""
     page.wait_for_function(
-        "document.querySelector('.xai-kind-idle, .xai-kind-stopped') && performance.now() - window.xai.at > 700",
+        "document.querySelector('.xai-kind-idle, .xai-kind-stopped') && performance.now() - window.xai.at > 1500",
         timeout=timeout,
     )
 

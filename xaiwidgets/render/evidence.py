@@ -63,7 +63,7 @@ def evidence_html(report: TrustReport | None) -> str:
     told = f"{escape(report.verdict)} · {report.seconds:.1f} s of {report.budget:g} s"
     warning = (
         "Passing is no proof: each test can find one fault only. Thresholds are written down in "
-        "<code>xaiwidgets.thresholds()</code>; the Trust tab plays each test by hand."
+        "<code>xaiwidgets.thresholds()</code>."
     )
     return (
         f"<div class='xai-evidence' role='region' aria-label='Trust' tabindex='0'><p><b>{told}</b></p>{table}"

@@ -59,6 +59,7 @@ class Look:
         label="Top regions",
         help="For maps of ranked regions: only the first ones, up to this share of the photo.",
         unit="%",
+        advanced=True,
     )
     blend: str = knob(
         "by value", Choice(BLENDS), label="Blend", help="By value keeps the photo clear where there is little evidence."
