@@ -52,7 +52,12 @@ def small_recipe():
 
 
 #: What is given as ``data`` to metrics that need it, by id.
-DATA: dict[str, object] = {"data_randomization": tiny, "roar": small_recipe, "kar": small_recipe}
+DATA: dict[str, object] = {
+    "data_randomization": tiny,
+    "influence_fragility": lambda: shapes("train", 200).scenes(),
+    "roar": small_recipe,
+    "kar": small_recipe,
+}
 
 
 @pytest.fixture(scope="module")

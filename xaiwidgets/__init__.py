@@ -63,6 +63,7 @@ _NAMES = {
     "RandomCnnRecovery": "evaluation.random_cnn_recovery",
     "RandomLogit": "evaluation.random_logit",
     "ExplanationFragility": "evaluation.explanation_fragility",
+    "InfluenceFragility": "evaluation.influence_fragility",
     "GradcamManipulation": "evaluation.gradcam_manipulation",
     "manipulate": "evaluation.manipulation",
     "ImplementationInvariance": "evaluation.implementation_invariance",

@@ -11,10 +11,10 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Score
-from xaiwidgets.data.scenes import Scene
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import random_map
+from xaiwidgets.evaluation.examples import labelled, seen
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -172,7 +172,7 @@ def answers(case: Case, made: Model, image: Tensor) -> Generator[None, None, tup
 
     Without labelled pictures, accuracies are NaN and the change is that on the photo.
     """
-    inputs, labels = labelled(case.model, case.data, image)
+    inputs, labels = (lambda numbers: image, [-1]) if case.data is None else labelled(case.model, case.data)
     right, change = [0, 0], 0.0
     for start in range(0, len(labels), BATCH):
         part = inputs(range(start, min(start + BATCH, len(labels))))
@@ -184,33 +184,3 @@ def answers(case: Case, made: Model, image: Tensor) -> Generator[None, None, tup
         yield None
     known = case.data is not None
     return (*(count / len(labels) if known else math.nan for count in right), change, len(labels))  # type: ignore[return-value]
-
-
-def labelled(model: Model, data: Any, image: Tensor) -> tuple[Any, list[int]]:
-    """Return a function from numbers to inputs, and the labels of what was given, or the picture without one."""
-    import torch
-
-    from xaiwidgets.learned.labelled import examples
-
-    if data is None:
-        return lambda numbers: image, [-1]
-    items = list(data) if isinstance(data, (list, tuple)) else data
-    if isinstance(items, list) and items and all(isinstance(one, Scene) for one in items):
-        known = [one for one in items if one.label is not None]
-        labels = [model.labels.index(one.label) for one in known]
-
-        def inputs(numbers: range) -> Tensor:
-            return torch.cat([model.from_pixels(known[number].fitted(model.preprocessing)) for number in numbers])
-
-        return inputs, labels
-    found = examples(model, items)
-    if found.labels is None:
-        own = [int(model.logits(found.read(number)).argmax()) for number in range(found.count)]
-        return found.inputs, own
-    return found.inputs, list(found.labels)
-
-
-def seen(model: Model, image: Tensor) -> NDArray[np.uint8]:
-    """Return what an eye sees of an input, uint8 ``(H, W, 3)``."""
-    pixels = np.round(np.clip(model.to_pixels(image), 0, 1) * 255).astype(np.uint8)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
