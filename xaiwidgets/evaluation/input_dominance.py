@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Shares of the darkest pixels that are set to 0 for the curve over sparsity.
 SPARSITIES = (0.0, 0.25, 0.5, 0.75, 0.9)
+#: Sides of a picture, from which a border of two pixels can be left out.
+LEAST = 8
 
 
 @metric(
@@ -52,10 +54,15 @@ class InputDominance:
 
     ``controls``: ``two products``, the same between two such products, which is what the input alone makes of nothing,
     and ``random``, between random numbers and the map. ``curves``: ``two products`` as more of the darkest pixels are
-    set to 0. Reduction: ``abs``, of the map and of the input.
+    set to 0. ``details``: the gradient of a network of one random layer, ``Σ ReLU(w ∗ x)``, is constant where the photo
+    is flat and steps at its edges; ``one_layer`` is the rank correlation of those steps with the map, and
+    ``one_layer_edges`` with the photo's edges. Reduction: ``abs``, of the map and of the input.
     """
 
     draws: int = knob(20, Range(2, 500, log=True), label="Draws", help="How many random factors are tried.")
+    filters: int = knob(
+        16, Range(1, 64), label="Filters", help="Of the network of one random layer beside it.", advanced=True
+    )
 
     def score(self, case: Case) -> Generator[Score | None, None, None]:
         """Yield one score."""
@@ -74,6 +81,8 @@ class InputDominance:
             sparse = np.where(given <= np.quantile(given, share), 0.0, given) if share else given
             line.append(products_alike(sparse, factors[:4]))
             yield None
+        layer = self.one_layer(case, values)
+        yield None
         undefined = any(math.isnan(one) for one in own)
         yield Score(
             float(np.mean(own)),
@@ -84,11 +93,29 @@ class InputDominance:
                 "random": float(np.mean([spearman(values, factor) for factor in factors])),
             },
             curves=(Curve("two products", np.array(SPARSITIES), np.array(line), "share set to 0", "rank correlation"),),
-            maps={"map": values, "input": given, "input times chance": given * factors[0]},
+            maps={"map": values, "input": given, "input times chance": given * factors[0], **layer.pop("maps", {})},
+            details=layer,
             items=tuple(own),
             notes=("The map is constant: it has no order.",) if undefined else (),
             warnings=("W_DEGENERATE",) if undefined else (),
         )
+
+    def one_layer(self, case: Case, values: Floats) -> dict[str, Any]:
+        """Return what the gradient of a network of one random layer shows of the photo, and of the map."""
+        from xaiwidgets.evaluation.controls import sobel_map
+        from xaiwidgets.evaluation.one_layer import one_layer_gradient, random_filters, steps_of
+
+        if min(case.size) < LEAST:
+            return {}
+        channels = case.image.shape[1]
+        slope = one_layer_gradient(case.image, random_filters(channels, self.filters, case.seed))
+        steps, inside = steps_of(slope), (slice(2, -2), slice(2, -2))
+        edges = sobel_map(case.model.to_pixels(case.image), case.seed)[inside]
+        return {
+            "one_layer": spearman(values[inside], steps),
+            "one_layer_edges": spearman(edges, steps),
+            "maps": {"gradient of one random layer": slope, "its steps": steps},
+        }
 
 
 def products_alike(given: Floats, factors: Floats) -> float:
