@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -89,6 +90,16 @@ def test_again_tests_anew(model):
     studio.runner.run_later()
     assert inspector.report is not first
     assert inspector.report.progress == 1
+
+
+def test_a_map_that_was_moved_while_it_ran_is_not_tested(model):
+    """Its settings alone do not give it, so maps of other networks made with them are not comparable."""
+    studio, inspector, _ = desk(model)
+    frame = studio.frame
+    told = dataclasses.replace(frame.result.provenance, events=((3, "sparsity", 0.1, 0.2),))
+    studio.lens = studio.lens.with_method("gradient_x_input")
+    inspector._on_frame(dataclasses.replace(frame, lens=studio.lens, result=frame.result.replace(provenance=told)))
+    assert inspector.report is None
 
 
 def test_no_budget_no_tests(model):

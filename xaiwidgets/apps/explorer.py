@@ -233,7 +233,8 @@ class Explorer(w.VBox):
         left = w.VBox([self.gallery.box, self.predictions.box, look])
         stage = w.VBox([self.stage.canvas])
         stage.add_class("xai-stagebox")
-        below = [self.strip.box, self.occluder.sliders, self.readout.box, tools, self.receipt.panel, self.trust.panel]
+        panels = [self.receipt.panel, self.trust.panel]
+        below = [self.strip.box, self.course.box, self.occluder.sliders, self.readout.box, tools, *panels]
         main = w.VBox([stage, self.status.progress, *below])
         actions = w.HBox([self.run, self.stop, self.budget])
         actions.add_class("xai-tools")
@@ -383,8 +384,10 @@ class Explorer(w.VBox):
     def _arrange(self) -> None:
         """Give the sliders of the hidden region, or curves, the strip's place, or room of their own beside it."""
         layered = "layer" in {k.name for k in card(self.studio.lens.method).knobs}
-        self.strip.box.layout.display = "none" if self.occluder.on and not layered else ""
-        rows = {"xai-occluding": self.occluder.on, "xai-tall": self.occluder.on and layered}
+        taken = self.occluder.on or self.course.shown
+        self.strip.box.layout.display = "none" if taken and not layered else ""
+        rows = {"xai-occluding": self.occluder.on, "xai-charted": self.course.shown}
+        rows["xai-tall"] = self.occluder.on and (layered or self.course.shown)
         for name, on in {**rows, "xai-accounting": self.receipt.open or self.trust.open}.items():
             (self.add_class if on else self.remove_class)(name)
         if not self.occluder.on and self.studio.predictions:

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 #: Command, notebook, title.
-APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize")}
+APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize"), "compare": ("compare", "Compare")}
+#: Command, what it serves.
+SERVED = {
+    "explore": "serve the Explorer",
+    "maximize": "serve the live activation maximization",
+    "compare": "serve the comparison of methods side by side",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -78,6 +78,10 @@ class Inspector:
                 return
             if frame.lens.question != self.studio.lens.question:
                 return
+            if frame.result.provenance.events:  # the settings alone do not give this map, so no other map is like it
+                self._asked = question
+                self._publish(None)
+                return
             self._asked = question
             kept = self._kept.get(question)
             if kept is not None:
