@@ -156,3 +156,51 @@ def test_odd_networks(make):
 
 def test_no_shift_is_no_change(model):
     assert change(model, shapes("test", 1).scene(0), "gradient_x_input", shift=0.0) < 1e-5
+
+
+#: Methods that depend on more than the network's function, and whether their maps stay. Score-CAM masks with zeros, and
+#: LRP by its epsilon rule reads the input; the box of the others' first rule, which is that of the photos, is shifted.
+FURTHER = [
+    ("grad_cam_pp", True),
+    ("guided_grad_cam", True),
+    ("deep_taylor", True),
+    ("lrp", True),
+    (("lrp", {"composite": "epsilon"}), False),
+    (("smoothgrad", {"base": "gradient_x_input", "samples": 4}), False),
+    ("score_cam", False),
+    (("patternnet", {"estimator": "linear", "views": 8}), True),
+    (("pattern_attribution", {"estimator": "linear", "views": 8}), True),
+]
+
+
+@pytest.mark.parametrize(("method", "stays"), FURTHER, ids=str)
+def test_who_stays_of_those_that_read_more(model, method, stays):
+    score = xw.evaluate(model, shapes("test", 1).scene(0), method, "input_invariance")
+    assert score.verdict == ("pass" if stays else "fail"), score
+
+
+def test_patterns_of_two_components_move_with_the_input(model):
+    """The paper has both pattern methods pass. With all samples, patterns are covariances, and they do.
+
+    The estimator for ReLUs, E₊[xy] - E₊[x]E[y], does not: shifting x by m adds m(E₊[y] - E[y]) to it.
+    """
+    knobs = {"estimator": "relu", "views": 8}
+    assert xw.evaluate(model, shapes("test", 1).scene(0), ("patternnet", knobs), "input_invariance").verdict == "fail"
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_quantus_agrees_where_nothing_is_padded_and_answers_otherwise_where_something_is(padding):
+    """It takes one of the values that the shift has at the output, of which the border has others."""
+    from quantus.helpers.model.pytorch_model import PyTorchModel
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 5, 5, padding=padding), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    net = nn.Sequential(*net, nn.Linear(20, 4)).eval()
+    model, image = Model(net, size=20), torch.randn(1, 3, 20, 20)
+    theirs = PyTorchModel(net, channel_first=True).add_mean_shift_to_first_layer(-1, (1, 3, 20, 20))
+    ours = shifted(model, image, torch.full((1, 3, 1, 1), -1.0))
+    with torch.no_grad():
+        wanted, peer = net(image), theirs(image - 1)
+    torch.testing.assert_close(ours.logits(image - 1), wanted, rtol=1e-4, atol=1e-5)
+    difference = float((peer - wanted).abs().max())
+    assert difference < 1e-4 if padding == 0 else difference > 1e-2
