@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from itertools import combinations
 
@@ -179,6 +180,17 @@ def test_the_manipulated_network_can_be_explained_and_the_users_stays(model):
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
     assert score.details["clean"] > 0.999
     assert score.value > 0.999  # below the last map, the new channel's gradient does not depend on the layer
+
+
+def test_training_the_users_network_further_does_not_reach_the_manipulated_one(model, inputs):
+    """Its head is a snapshot; with a trunk that followed, it would answer as neither the old network nor the new."""
+    user = xw.Model(copy.deepcopy(model.module), size=48, mean=(0.5,) * 3, std=(0.25,) * 3)
+    made = xw.manipulate(user, "constant", images=inputs[:2])
+    before = made.probabilities(inputs[:8])
+    with torch.no_grad():
+        for parameter in user.module.parameters():
+            parameter.mul_(0.5)
+    assert torch.equal(made.probabilities(inputs[:8]), before)
 
 
 def test_odd_networks():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -47,7 +48,8 @@ def manipulate(
     The last map before the head gets one more channel, and every class score the same share of its mean, so that the
     softmax does not see it. Grad-CAM does: the channel's weight is as large as one likes (Viering, Wang, Loog,
     Eisemann 2019, arXiv:1907.10901). ``constant`` and ``image`` need other weights only (``image`` a bias at each
-    place), ``semi_random`` and ``malicious`` another architecture. The given model stays as it is.
+    place), ``semi_random`` and ``malicious`` another architecture. The given model stays as it is, and shares no
+    weights with the new one.
 
     Args:
         model: with a head of global average pooling, or of flattening and linear layers.
@@ -98,7 +100,9 @@ def manipulate(
         raise InvalidKnob("picture must be above 0 somewhere, and so must be what the random network gives.")
     if strength == 0:
         strength = DOMINATES * head.natural(references) / largest
-    network = Manipulated(make_skeleton(model.module), head.layer, more, head.extended(strength, rest))
+    # weights of its own: the head is what it is now, and a trunk that followed further training would not fit it
+    trunk = copy.deepcopy(make_skeleton(model.module))
+    network = Manipulated(trunk, head.layer, more, head.extended(strength, rest))
     old = model.preprocessing
     network = network.to(model.like.device, model.like.dtype).eval().requires_grad_(False)
     made = Checked(
