@@ -53,7 +53,7 @@ def test_a_map_of_zeros_gets_the_mean_squared_change():
         changes.append(float(model.scores(case.image, case.target) - model.scores(case.image - noise, case.target)))
     assert score.value == pytest.approx(np.mean(np.square(changes)), rel=1e-4)
     assert score.value == score.controls["map of zeros"]
-    assert score.warnings == ("W_DEGENERATE",)
+    assert score.warnings == ("W_OOD", "W_DEGENERATE")
     assert score.details["actual"] == pytest.approx(changes, rel=1e-3, abs=1e-5)
 
 
@@ -176,6 +176,14 @@ def test_maps_without_channels_are_spread():
     shown = MadeMap(lambda m, image, target: part)
     score = xw.evaluate(model, PICTURE, shown, ID, target=1, perturbation="square", scaled=False)
     assert score.value < 1e-8
+
+
+def test_it_says_that_the_network_sees_pictures_unlike_those_it_knows():
+    """Noise and squares alike, as for every measure that changes the picture."""
+    score = xw.evaluate(linear(), PICTURE, "saliency", ID, samples=4)
+    assert score.warnings == ("W_OOD",)
+    empty = xw.evaluate(linear(), PICTURE, fixed(np.zeros((16, 16))), ID, samples=4, perturbation="square")
+    assert empty.warnings == ("W_OOD", "W_DEGENERATE")
 
 
 def test_bad_input():

@@ -163,7 +163,7 @@ class Infidelity:
                 "actual": changed.copy(),
             },
             notes=("The map is 0 everywhere.",) if empty else (),
-            warnings=("W_DEGENERATE",) if empty else (),
+            warnings=("W_OOD", "W_DEGENERATE") if empty else ("W_OOD",),
         )
 
     def draw(self, case: Case, start: Tensor, number: int) -> tuple[Tensor, Tensor]:
