@@ -271,3 +271,21 @@ def test_a_value_that_the_browser_rounds_to_a_step_is_nobody_s_choice(calls, sen
     whole.set(4)
     send(whole.widget, value=5)
     assert len(calls) == 2
+
+
+def test_a_hyper_parameter_of_the_method_is_chosen_from_those_that_it_has():
+    from xaiwidgets.core.metric_cards import metric_card
+
+    changes = []
+    form = Form(metric_card("sam_sensitivity").knobs, lambda name, value: changes.append((name, value)))
+    control = form.controls["parameter"]
+    form.set_names([("Samples", "samples"), ("Noise", "noise")])
+    assert control.widget.options == (("its own choice", ""), ("Samples", "samples"), ("Noise", "noise"))
+    control.widget.value = "noise"
+    assert changes == [("parameter", "noise")]
+    form.set_names([("Noise", "noise")])
+    assert control.value == "noise"
+    form.set_names([("Window", "window")])
+    assert control.value == ""
+    assert changes == [("parameter", "noise")]
+    form.close()

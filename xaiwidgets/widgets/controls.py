@@ -12,6 +12,7 @@ from xaiwidgets.core.knobs import (
     Choice,
     Flag,
     Knob,
+    KnobName,
     LayerName,
     LayerRules,
     MethodName,
@@ -88,6 +89,17 @@ class Control:
         finally:
             self._quiet = False
 
+    def offer(self, options: Sequence[tuple[str, str]]) -> None:
+        """Offer these options in a list, without calling back; a value that is none of them gives way to the first."""
+        self._quiet = True
+        try:
+            value = self.widget.value
+            self.widget.options = options
+            self.widget.value = value if value in [one for _, one in options] else options[0][1]
+            self._last = self.value
+        finally:
+            self._quiet = False
+
     def _observe(self, _change: Any) -> None:
         # a browser sends numbers back as it rounds them, to the next step of a slider too, which is nobody's choice
         if not self._quiet and not _same(self.value, self._last) and not self._echoes(self.value):
@@ -115,6 +127,8 @@ class Control:
             return w.Checkbox(value=knob.default)
         if isinstance(domain, LayerName):
             return w.Dropdown(options=[("last stage", ""), *((n, n) for n in layers)], value="")
+        if isinstance(domain, KnobName):
+            return w.Dropdown(options=[("its own choice", "")], value=knob.default)
         if isinstance(domain, MethodName):
             options = [(c.title, c.id) for c in choices(domain)]
             return w.Dropdown(options=options, value=knob.default)
@@ -209,6 +223,12 @@ class Form:
         for name, value in values.items():
             if name in self.controls and self.controls[name].value != value:
                 self.controls[name].set(value)
+
+    def set_names(self, names: Sequence[tuple[str, str]]) -> None:
+        """Offer these hyper-parameters of the method in question, each a (label, name), where one is chosen."""
+        for control in self.controls.values():
+            if isinstance(control.knob.domain, KnobName):
+                control.offer([("its own choice", ""), *names])
 
     def set_weighted(self, layers: Sequence[tuple[str, str]]) -> None:
         """Offer these convolutions and dense layers, each a (name, kind), where rules are chosen by layer."""

@@ -61,17 +61,24 @@ class GridExport:
     Args:
         make: called with ``png``, ``svg`` or ``pdf``; has the file made and hands it to ``give``.
         code: returns the code for what is on screen.
+        name: of the file that is saved. ``what``: is in it, in words.
     """
 
-    def __init__(self, make: Callable[[str], None], code: Callable[[], str]) -> None:
-        self._make, self._code = make, code
+    def __init__(
+        self,
+        make: Callable[[str], None],
+        code: Callable[[], str],
+        name: str = "comparison",
+        what: str = "The whole grid",
+    ) -> None:
+        self._make, self._code, self._name = make, code, name
         self.buttons: dict[str, w.Button] = {}
         for kind in KINDS:
-            button = w.Button(description=f"Save {kind.upper()}", tooltip=f"The whole grid as a {kind.upper()} figure")
+            button = w.Button(description=f"Save {kind.upper()}", tooltip=f"{what} as a {kind.upper()} figure")
             button.add_class("xai-plain")
             button.on_click(lambda _, kind=kind: self._ask(kind))
             self.buttons[kind] = button
-        self.show_code = w.ToggleButton(description="Python code", tooltip="Code that makes this comparison again")
+        self.show_code = w.ToggleButton(description="Python code", tooltip=f"Code that makes this {name} again")
         self.show_code.add_class("xai-plain")
         self.show_code.observe(lambda _: self.refresh(), "value")
         self.place, self.text = w.HTML(), w.HTML()
@@ -94,5 +101,5 @@ class GridExport:
         if content is None:
             self.place.value = "<span class='xai-muted' role='status'>Nothing to save yet.</span>"
             return
-        name = f"comparison.{kind}"
+        name = f"{self._name}.{kind}"
         self.place.value = download(content, name, KINDS[kind], f"Download {name} ({len(content) / 1024:,.0f} kB)")
