@@ -177,6 +177,7 @@ _NAMES = {
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
     "Compare": "apps.compare",
+    "TrustLab": "apps.trustlab",
     "App": "apps.shell",
 }
 __all__ = ["__version__", "errors", *sorted(_NAMES)]  # noqa: PLE0604 - the names are the keys above
