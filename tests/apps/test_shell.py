@@ -89,6 +89,28 @@ def test_the_third_page_compares_on_the_same_model_and_photo(make_app):
     assert shown(app) == [False, False, True]
 
 
+def test_the_fourth_page_tests_the_map_that_the_first_one_shows(make_app):
+    app = make_app()
+    app.explorer.put(image="rocket", method="saliency")
+    assert app.explorer.wait(LONG)
+    app.tabs.value = PAGES[3]
+    first = app.trustlab
+    assert shown(app) == [False, True]
+    assert (first.experiment.lens.image, first.experiment.lens.method) == ("rocket", "saliency")
+    assert first.studio.model.module is app.explorer.studio.model.module
+    assert first.wait(LONG)
+    assert first.score.metric == "model_parameter_randomization"
+    begun = threading.Event()
+    first.studio.on("score", lambda score: begun.set() if score is not None else None)
+    first.put(metric="max_sensitivity", samples=1000)
+    assert begun.wait(LONG)
+    app.tabs.value = PAGES[0]
+    assert first.wait(LONG)
+    assert first.studio.status.kind == "stopped"
+    app.tabs.value = PAGES[3]
+    assert app.trustlab is first
+
+
 def test_leaving_the_comparison_stops_it(make_app):
     app = make_app()
     assert app.explorer.wait(LONG)

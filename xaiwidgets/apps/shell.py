@@ -9,18 +9,19 @@ import ipywidgets as w
 from xaiwidgets.apps.compare import Compare
 from xaiwidgets.apps.explorer import Explorer
 from xaiwidgets.apps.maximizer import Maximizer
+from xaiwidgets.apps.trustlab import TrustLab
 from xaiwidgets.errors import InvalidModel
 from xaiwidgets.widgets.closing import close_tree
 
 if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
-PAGES = ("Explorer", "Maximize", "Compare")
-TOOLTIPS = ("Explain a photo", "Watch a network paint", "See many explanations side by side")
+PAGES = ("Explorer", "Maximize", "Compare", "Trust")
+TOOLTIPS = ("Explain a photo", "Watch a network paint", "See many explanations side by side", "Test a map by hand")
 
 
 class App(w.VBox):
-    """The Explorer, the Maximizer and Compare under one row of tabs; a page is made when it is first opened.
+    """The Explorer, the Maximizer, Compare and TrustLab under one row of tabs; a page is made when it is first opened.
 
     Args:
         model: a ``Model``, a name for ``load_model``, or ``None`` for the bundled network.
@@ -35,13 +36,14 @@ class App(w.VBox):
         self.explorer = Explorer(model, image, nav=self.tabs)
         self.maximizer: Maximizer | None = None
         self.compare: Compare | None = None
+        self.trustlab: TrustLab | None = None
         self.children: tuple[w.Widget, ...] = (self.explorer,)
         self.tabs.observe(self._open, "value")
 
     def _open(self, change: Any) -> None:
         page = self._page(change["new"])
         self._rest(page)
-        self.children = tuple(p for p in (self.explorer, self.maximizer, self.compare) if p is not None)
+        self.children = self._pages
         for child in self.children:
             child.layout.display = "" if child is page else "none"
 
@@ -57,7 +59,18 @@ class App(w.VBox):
                 source = studio.model or self._model
                 self.compare = Compare(source, studio.lens.image, album=studio.album, nav=self.tabs)
             return self.compare
+        if name == PAGES[3]:
+            if self.trustlab is None:
+                source, lens = studio.model or self._model, studio.lens
+                made = TrustLab(source, lens.image, lens.method, album=studio.album, nav=self.tabs)
+                self.trustlab = made
+            return self.trustlab
         return self.explorer
+
+    @property
+    def _pages(self) -> tuple[w.Widget, ...]:
+        pages = (self.explorer, self.maximizer, self.compare, self.trustlab)
+        return tuple(page for page in pages if page is not None)
 
     def _rest(self, page: w.Widget) -> None:
         """Stop the work of all pages but this one."""
@@ -66,8 +79,9 @@ class App(w.VBox):
             self.explorer.studio.stop()
         if self.maximizer is not None and page is not self.maximizer:
             self.maximizer.run.pause()
-        if self.compare is not None and page is not self.compare and self.compare.studio.model is not None:
-            self.compare.studio.stop()
+        for other in (self.compare, self.trustlab):
+            if other is not None and page is not other and other.studio.model is not None:
+                other.studio.stop()
 
     def _model(self) -> Model:
         """Wait for the Explorer's model; called on the worker of another page."""
@@ -79,8 +93,7 @@ class App(w.VBox):
 
     def close(self) -> None:
         """End all workers and close all widgets."""
-        for page in (self.explorer, self.maximizer, self.compare):
-            if page is not None:
-                page.close()
+        for page in self._pages:
+            page.close()
         close_tree(self.tabs, self.layout)
         super().close()

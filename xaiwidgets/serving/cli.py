@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 
 #: Command, notebook, title.
-APPS = {"explore": ("explorer", "Explorer"), "maximize": ("maximize", "Maximize"), "compare": ("compare", "Compare")}
+APPS = {
+    "explore": ("explorer", "Explorer"),
+    "maximize": ("maximize", "Maximize"),
+    "compare": ("compare", "Compare"),
+    "trust": ("trustlab", "TrustLab"),
+}
 #: Command, what it serves.
 SERVED = {
     "explore": "serve the Explorer",
     "maximize": "serve the live activation maximization",
     "compare": "serve the comparison of methods side by side",
+    "trust": "serve the laboratory of tests",
 }
 
 
