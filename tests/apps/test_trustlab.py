@@ -160,6 +160,10 @@ def test_a_region_is_drawn_on_the_canvas_and_the_attack_goes_there(make_lab):
     lab.put(attack="target")
     assert panel(lab).aim.on
     aim = panel(lab).aim
+    top, left, bottom, right = (round(48 * share) for share in lab.experiment.aim)
+    start = lab.score.maps["map"]  # the box on the canvas is where the attack goes, also before anybody draws one
+    assert lab.score.details["region"][0] == pytest.approx(float(start[top:bottom, left:right].sum()))
+    assert aim.window.box == tuple(round(224 * share) for share in lab.experiment.aim)
     aim.stage.canvas._handle_custom_msg({"event": "mouse_down", "x": 300, "y": 300}, [])
     aim.stage.canvas._handle_custom_msg({"event": "mouse_move", "x": 400, "y": 400}, [])
     aim.stage.canvas._handle_custom_msg({"event": "mouse_up", "x": 400, "y": 400}, [])

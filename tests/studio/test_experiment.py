@@ -10,7 +10,7 @@ from xaiwidgets.core.metric_cards import metric_card, metric_cards
 from xaiwidgets.core.scores import Limit, Score
 from xaiwidgets.errors import UnknownMethod
 from xaiwidgets.render.look import Look
-from xaiwidgets.studio.experiment import Experiment, aimable, beyond, default_limit
+from xaiwidgets.studio.experiment import FIRST_REGION, Experiment, aimable, beyond, default_limit
 
 
 def test_settings_are_clamped_and_kept_when_another_test_is_chosen():
@@ -49,6 +49,8 @@ def test_a_region_counts_where_an_attack_goes_for_it():
     aimed = attack.with_knobs(attack="target")
     assert aimed.aims
     assert aimed.question != aimed.replace(region=None).question
+    assert (aimed.aim, aimed.replace(region=None).aim) == ((0, 0, 0.5, 0.5), FIRST_REGION)
+    assert attack.aim is None
     assert attack.question == attack.replace(region=None).question
     assert not aimable(metric_card("deletion"))
 

@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from xaiwidgets.studio.experiment import Region
     from xaiwidgets.studio.tables import Table
 
-#: Where an attack aims at before a person has said so, in shares of the picture.
-FIRST_REGION = (0.05, 0.05, 0.3, 0.3)
-
 
 class TrustLab(w.VBox):
     """Test a map by hand: forget layers, remove pixels, shift pictures, add noise, and see what the map does.
@@ -413,7 +410,6 @@ class TrustLab(w.VBox):
             self.headline.value = headline_html(experiment.card, score, studio.failure, studio.stopped)
             panel = self._panel(experiment.metric)
             frame = studio.frame
-            region = (experiment.region or FIRST_REGION) if experiment.aims else None
             panel.show(
                 Shot(
                     question=experiment.question,
@@ -424,7 +420,7 @@ class TrustLab(w.VBox):
                     target="" if frame is None else frame.target,
                     reel=studio.reel,
                     level=255 * sum(studio.preprocessing.std) / len(studio.preprocessing.std),
-                    region=region,
+                    region=experiment.aim,
                 )
             )
             if self.stagebox.children != (panel.box,):

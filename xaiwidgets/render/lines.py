@@ -225,7 +225,8 @@ def _x_words(curve: Curve, frame: Frame) -> str:
         marks = [(0.0, number(frame.left, 2)), (1.0, number(frame.right, 2))]
         if frame.right <= frame.left:
             marks = [(0.5, number(frame.left, 2))]
-    words = "".join(_x_word(share, text, top) for share, text in marks)
+    inner = range(1, len(marks) - 1)
+    words = "".join(_x_word(share, text, top, number_ in inner) for number_, (share, text) in enumerate(marks))
     place = f"top:{top + (14 if curve.ticks else 0)}px;left:{LEFT}px;right:{RIGHT}px;text-align:center"
     label = " · ".join(filter(None, (curve.x_label and f"→ {curve.x_label}", curve.y_label and f"↑ {curve.y_label}")))
     return f"<div aria-hidden='true'>{words}<span style='{place}'>{escape(label)}</span></div>"
@@ -241,11 +242,12 @@ def _spread(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return [*kept, *marks[len(marks) - 1 :]] if len(marks) > 1 else kept
 
 
-def _x_word(share: float, text: str, top: int) -> str:
+def _x_word(share: float, text: str, top: int, inner: bool) -> str:
     short = text if len(text) <= LONGEST_TICK else f"…{text[1 - LONGEST_TICK :]}"
     shift = 0 if share < 0.04 else -100 if share > 0.96 else -50
     place = f"left:calc({LEFT}px + {share:.4f} * (100% - {LEFT + RIGHT}px));top:{top}px;transform:translateX({shift}%)"
-    return f"<span style='{place}'>{escape(short)}</span>"
+    narrow = " class='xai-inner'" if inner else ""  # the style sheet leaves them out where there is no room
+    return f"<span{narrow} style='{place}'>{escape(short)}</span>"
 
 
 def _legend(

@@ -19,6 +19,9 @@ BEYOND = ("truth", "pictures", "labels", "recipe", "models")
 #: Of the tests whose attacks go for a region, the hyper-parameter that says so, and its value.
 AIMED = ("attack", "target")
 
+#: Where an attack goes before a person has said so.
+FIRST_REGION = (0.05, 0.05, 0.3, 0.3)
+
 Settings = tuple[tuple[str, Any], ...]
 #: (top, left, bottom, right) in shares of the picture.
 Region = tuple[float, float, float, float]
@@ -34,7 +37,7 @@ class Experiment:
         settings: hyper-parameters of tests that differ from their defaults, by the test's id; they are kept when
             another test is chosen.
         limits: thresholds by the test's id, in place of those that are written down; they never start a computation.
-        region: where an attack aims at, in shares of the picture; ``None`` is the test's own choice.
+        region: where a person wants an attack to go, in shares of the picture; ``aim`` has what holds.
         seed: of all that the test draws.
     """
 
@@ -58,13 +61,18 @@ class Experiment:
     @property
     def question(self) -> tuple[Any, ...]:
         """What a computation depends on; the key of the cache of scores."""
-        return self.lens.question, self.metric, self.knobs, self.region if self.aims else None, self.seed
+        return self.lens.question, self.metric, self.knobs, self.aim, self.seed
 
     @property
     def aims(self) -> bool:
         """Whether the chosen test's attack goes for a region."""
         name, value = AIMED
         return aimable(self.card) and self.knob(name) == value
+
+    @property
+    def aim(self) -> Region | None:
+        """The region that the attack goes for; ``None`` for tests and attacks that have none."""
+        return (self.region or FIRST_REGION) if self.aims else None
 
     def knob(self, name: str) -> Any:
         """Return a hyper-parameter of the chosen test, its default when it was not changed."""

@@ -272,10 +272,10 @@ class TrustStudio(Studio):
         return kept[0]
 
     def _aim(self, experiment: Experiment, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """Return the region that an attack goes for, bool ``(H, W)``, if a person has drawn one."""
-        if experiment.region is None or not experiment.aims:
+        """Return the region that an attack goes for, bool ``(H, W)``, if it does."""
+        if experiment.aim is None:
             return None
-        top, left, bottom, right = experiment.region
+        top, left, bottom, right = experiment.aim
         mask = np.zeros(size, bool)
         mask[round(top * size[0]) : round(bottom * size[0]), round(left * size[1]) : round(right * size[1])] = True
         return mask

@@ -29,8 +29,8 @@ def code_for_experiment(experiment: Experiment, model: str, target: str, image: 
         more += f", seed={experiment.seed}"
     lines = ["import xaiwidgets as xw", "", _model_line(model)]
     lines.append(f"image = {lens.image!r}" if image is None else f"image = {image!r}  # your upload: give its path")
-    if experiment.region is not None and experiment.aims:
-        top, left, bottom, right = experiment.region
+    if experiment.aim is not None:
+        top, left, bottom, right = experiment.aim
         rows = f"round({top:.4g} * height) : round({bottom:.4g} * height)"
         columns = f"round({left:.4g} * width) : round({right:.4g} * width)"
         lines += ["import numpy as np", "height, width = model.preprocessing.size"]
