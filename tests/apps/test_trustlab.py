@@ -98,7 +98,7 @@ def test_the_slider_scrubs_through_the_stages_without_a_pass(make_lab, spent, se
     assert stages[-1] in shown.words.value
 
 
-@pytest.mark.parametrize("metric", ["deletion", "insertion"])
+@pytest.mark.parametrize("metric", ["deletion", "insertion", "pixel_flipping"])
 def test_the_player_shows_the_picture_at_any_place_without_a_pass(make_lab, spent, send, metric):
     lab = make_lab(method="saliency", metric=metric, substrate="gray")
     shown = panel(lab)
@@ -107,14 +107,14 @@ def test_the_player_shows_the_picture_at_any_place_without_a_pass(make_lab, spen
     first = shown.sheet.pixels(1)
     send(shown.player.slider, value=100)
     last = shown.sheet.pixels(1)
-    whole, empty = (first, last) if metric == "deletion" else (last, first)
+    whole, empty = (last, first) if metric == "insertion" else (first, last)
     assert whole.std() > 20
     assert np.ptp(empty) == 0
     send(shown.player.slider, value=50)
     middle = shown.sheet.pixels(1)
     changed = (middle != whole).any(axis=2).mean()
     assert 0.3 < changed <= 0.5
-    assert f"50% {'removed' if metric == 'deletion' else 'shown'}" in shown.words.value
+    assert f"50% {'shown' if metric == 'insertion' else 'removed'}" in shown.words.value
     curve = lab.score.curves[0]
     assert xw_number(float(np.interp(0.5, curve.x, curve.y))) in shown.words.value
     assert spent == []

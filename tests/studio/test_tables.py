@@ -34,7 +34,7 @@ def test_what_has_no_error_says_why():
     assert why(dataclasses.replace(REVIEW, note="cam needs a head"), None) == "cam needs a head"
     box = Table1Row("shapes", "shapes_gap", "whole picture", "review", trivial=True, error=1.0, low=1, high=1, count=12)
     ((name, *_, reason),) = table1_words([box, dataclasses.replace(box, protocol="tuned")])
-    assert (name, reason.startswith("A box that needs no explanation")) == ("whole picture", True)
+    assert (name, reason.startswith("It knows nothing of the network")) == ("whole picture", True)
     ((_, _, ours, tuned, *_),) = table1_words([Table1Row("shapes", "", "cam", "review", note="no")])
     assert (ours, tuned) == ("not applicable", "")
 

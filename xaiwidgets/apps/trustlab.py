@@ -320,7 +320,7 @@ class TrustLab(w.VBox):
             lens, made = experiment.lens, experiment.card
             self.gallery.show(lens.image)
             self.predictions.mark(lens.target, unit=lens.unit)
-            self.picker.show(lens.method, "")
+            self.picker.show(lens.method, self._cost(lens))
             self._put_form(
                 self.method_knobs,
                 self._method_form(lens.method),
@@ -339,6 +339,13 @@ class TrustLab(w.VBox):
             self.about.value = _about(experiment)
             self._on_score(self.studio.score)
             self.export.refresh()
+
+    def _cost(self, lens: Lens) -> str:
+        try:
+            forward, backward = lens.make().cost(self.studio.preprocessing.size)
+        except InvalidKnob:  # e.g. a window larger than the picture: the status says so
+            return "These settings do not work here"
+        return f"A map takes {forward:,} forward" + (f", {backward:,} backward passes" if backward else " passes")
 
     def _put_form(self, place: w.VBox, form: Form, values: dict[str, Any]) -> None:
         form.set(values)

@@ -113,7 +113,7 @@ def why(review: Table1Row, tuned: Table1Row | None) -> str:
     if review.note:
         return review.note
     if review.trivial:
-        return "A box that needs no explanation, as a yardstick; the review prints none."
+        return "It knows nothing of the network and stands here as a yardstick; the review prints none."
     if math.isnan(review.printed):
         return ""
     if review.low <= review.printed <= review.high:

@@ -21,6 +21,7 @@ PANELS: dict[str, type[Panel]] = {
     "model_parameter_randomization": Randomization,
     "deletion": Removal,
     "insertion": Removal,
+    "pixel_flipping": Removal,
     "input_invariance": Shift,
     "max_sensitivity": Sensitivity,
 }
