@@ -241,6 +241,35 @@ def test_compare_in_jupyterlab(serve, open_page, tmp_path):
     page.screenshot(path=tmp_path / "lab.png")
 
 
+def test_trustlab_in_jupyterlab(serve, open_page, tmp_path):
+    page = open_page(f"{serve('lab', 'TrustLab')}/lab/tree/app.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=LOADED)
+    run_all(page)
+    said = "words => document.querySelector('.xai-said2')?.innerText.includes(words)"
+    page.wait_for_function(said, arg="down to conv_stem", timeout=LOADED)
+    page.wait_for_selector(".xai-kind-idle", timeout=LOADED)
+    slider(page, "Drawn anew").focus()
+    page.keyboard.press("Home")
+    page.wait_for_function(said, arg="The trained network.", timeout=SOON)
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function(said, arg="down to classifier", timeout=SOON)
+
+    page.locator("button.xai-family", has_text="Evaluation metrics").click()
+    page.locator("button.xai-test", has_text="Deletion").click()
+    page.wait_for_function(said, arg="20% removed", timeout=LOADED)
+    slider(page, "Share of pixels").focus()
+    page.keyboard.press("End")
+    page.wait_for_function(said, arg="100% removed", timeout=SOON)
+
+    app = page.locator(".xai-app").bounding_box()
+    cell = page.locator(".jp-OutputArea-output").first.bounding_box()
+    assert app["width"] <= cell["width"] + 1
+    assert page.locator(".xai-error").count() == 0
+    assert page.locator(".jp-OutputArea-output pre").count() == 0  # no traceback
+    page.screenshot(path=tmp_path / "lab.png")
+
+
 def test_explorer_in_notebook_7(serve, open_page, tmp_path):
     page = open_page(f"{serve('notebook')}/notebooks/app.ipynb?token={TOKEN}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
