@@ -248,6 +248,11 @@ def test_a_shared_scale_is_the_same_in_a_method_and_only_there(compare):
     compare.get_by_label("Scale", exact=True).select_option("shared in a method")
     until(compare, "document.querySelector('.xai-said').innerText.includes('Panels of one method and unit share')")
     compare.wait_for_function(f"({HASH})(1) !== {before}", timeout=SOON)
+    compare.wait_for_function(  # rows are written one after the other
+        "() => { const b = [...document.querySelectorAll('.xw-colorbar')].slice(0, 8).map(e => e.ariaLabel ||"
+        " e.getAttribute('aria-label')); return b.slice(0, 4).every((one, i) => one === b[4 + i]) }",
+        timeout=SOON,
+    )
     espresso, cup = bars()
     assert espresso == cup
     assert len(set(espresso)) == 4
