@@ -65,9 +65,10 @@ def _told(score: Score, stopped: bool) -> str:
         return f"<b class='xai-verdict'>{escape(mark)}</b> {escape(why)}"
     better = {"higher": "higher is better", "lower": "lower is better"}.get(score.direction, "")
     unit = f"{score.unit}, {better}" if better and score.unit else score.unit or better
+    limit = f"<span class='xai-nowrap'>{escape(limit_words(score.limit))}</span>"
     return (
         f"<b class='xai-verdict'>{escape(mark)}</b> <b>{escape(value(score))}</b> "
-        f"<span class='xai-muted'>{escape(unit)} · {escape(limit_words(score.limit))}</span>"
+        f"<span class='xai-muted'>{escape(unit)} · {limit}</span>"
     )
 
 
