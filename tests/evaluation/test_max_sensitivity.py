@@ -145,10 +145,7 @@ def test_a_batch_is_explained_as_each_of_its_pictures(make, method, monkeypatch)
     from xaiwidgets.evaluation import batched
 
     model = Model(make(), size=nets.SIZE)
-    try:
-        one = xw.evaluate(model, PICTURE, method, ID, target=1, samples=9, radius=32)
-    except xw.errors.NotApplicable:
-        pytest.skip("the method does not apply")
+    one = xw.evaluate(model, PICTURE, method, ID, target=1, samples=9, radius=32)
     monkeypatch.setattr(batched, "batches", lambda case: False)
     other = xw.evaluate(model, PICTURE, method, ID, target=1, samples=9, radius=32)
     assert one.items == pytest.approx(other.items, rel=2e-3, abs=1e-6)

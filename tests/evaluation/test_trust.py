@@ -95,6 +95,7 @@ def test_what_there_is_no_time_for_is_left_out_with_its_reason(model, scene, mon
     assert all("time is up" in why or "would take" in why or "no result" in why for why in found.skipped.values())
     short = [s for s in found.scores.values() if any("Cut short" in note for note in s.notes)]
     assert all(score.progress == 1 for score in short)
+    assert all(score.verdict == "unjudged" for score in short)
 
 
 def test_the_report_grows_and_can_be_cancelled(model, scene):

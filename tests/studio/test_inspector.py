@@ -82,6 +82,29 @@ def test_what_is_asked_meanwhile_ends_the_tests(model, monkeypatch):
     assert studio.frame.lens.method == "grad_cam"
 
 
+def test_a_map_whose_tests_were_stopped_is_tested_when_it_is_made_again(model, monkeypatch):
+    studio, inspector, _ = desk(model)
+    real, steps = module.reports, []
+
+    def stopped(*given, **options):
+        for report in real(*given, **options):
+            steps.append(report)
+            if len(steps) == 2:
+                studio.stop()
+            yield report
+
+    monkeypatch.setattr(pauses, "reports", stopped)
+    work = studio.runner._rest[1]()
+    next(work), work.close()
+    assert inspector.report is None, "it does not say that it is testing"
+    monkeypatch.setattr(pauses, "reports", real)
+    studio.refresh()
+    assert inspector.report.verdict == "not tested yet"
+    studio.refresh()  # also where the tests had not begun
+    studio.runner.run_later()
+    assert inspector.report.progress == 1
+
+
 def test_again_tests_anew(model):
     studio, inspector, _ = desk(model)
     studio.runner.run_later()

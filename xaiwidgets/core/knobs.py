@@ -14,7 +14,7 @@ import numpy as np
 from xaiwidgets.errors import InvalidKnob, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 #: What a set of reference pictures may be called: by its form, never a path.
@@ -246,6 +246,15 @@ def knobs_of(owner: Any) -> tuple[Knob, ...]:
     """Return the knobs of a method class or object, in the order they were declared."""
     found = ((f.name, f.metadata.get("knob")) for f in dataclasses.fields(owner))
     return tuple(dataclasses.replace(spec, name=name) for name, spec in found if spec is not None)
+
+
+def check_names(owner: str, knobs: Iterable[Knob], names: Iterable[str]) -> None:
+    """Raise ``InvalidKnob`` unless these are hyper-parameters of the method or metric with the id ``owner``."""
+    known = [spec.name for spec in knobs]
+    for name in names:
+        if name not in known:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise InvalidKnob(f"{owner} has no hyper-parameter {name!r}. {has}{did_you_mean(name, known)}")
 
 
 def check_knobs(owner: Any) -> None:

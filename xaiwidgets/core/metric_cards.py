@@ -8,12 +8,12 @@ import pkgutil
 import re
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
-from xaiwidgets.core.knobs import check_knobs, knob, knobs_of
+from xaiwidgets.core import tables
+from xaiwidgets.core.knobs import check_knobs, check_names, knob, knobs_of
 from xaiwidgets.core.scores import Limit
-from xaiwidgets.errors import InvalidKnob, UnknownMethod, did_you_mean
+from xaiwidgets.errors import UnknownMethod, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,11 +92,7 @@ class MetricCard:
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise ``InvalidKnob`` unless these are hyper-parameters of the metric."""
-        known = [k.name for k in self.knobs]
-        for name in names:
-            if name not in known:
-                has = f"It has {', '.join(known)}." if known else "It has none."
-                raise InvalidKnob(f"{self.id} has no hyper-parameter {name!r}. {has}{did_you_mean(name, known)}")
+        check_names(self.id, self.knobs, names)
 
 
 _CARDS: dict[str, MetricCard] = {}
@@ -187,15 +183,10 @@ class MetricTable(tuple[MetricCard, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        rows = [HEAD, *map(_row, self)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD) - 1)]
-        lines = ["  ".join((*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1])) for row in rows]
-        return "\n".join(line.rstrip() for line in lines)
+        return tables.text([HEAD, *map(_row, self)])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in HEAD)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(made)) + "</tr>" for made in self)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return tables.html([HEAD, *map(_row, self)])
 
 
 HEAD = ("id", "title", "group", "better", "limit", "paper", "hyper-parameters")

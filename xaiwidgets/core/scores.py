@@ -170,6 +170,13 @@ class Score:
         return score_figure(self)
 
 
+def mean_known(values: Any) -> float:
+    """Return the mean of the values that are not NaN, or NaN if all are."""
+    found = np.asarray(values, dtype=np.float64)
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if len(found) else math.nan
+
+
 def mean_and_interval(values: Any, *, seed: int = 0, draws: int = 1000) -> tuple[float, tuple[float, float] | None]:
     """Return the mean of finite values and its 95 % bootstrap interval; ``None`` for fewer than two.
 

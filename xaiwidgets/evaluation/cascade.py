@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xaiwidgets.core.scores import Curve
+from xaiwidgets.core.scores import Curve, mean_known
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.similarity import SIMILARITIES, pearson, ranks
 
@@ -104,7 +103,7 @@ class Cascade:
     def _curve(self, name: str, rows: list[list[float]]) -> Curve:
         count = len(rows[0])
         columns = [[row[place] for row in rows if place < len(row)] for place in range(count)]
-        mean = [_mean(column) for column in columns]
+        mean = [mean_known(column) for column in columns]
         spread = [(min(column), max(column)) for column in columns] if len(rows) > 1 else None
         low, high = (None, None) if spread is None else (np.array(bound) for bound in zip(*spread, strict=True))
         x = np.arange(count, dtype=np.float64)
@@ -112,7 +111,7 @@ class Cascade:
 
     def means(self) -> dict[str, float]:
         """Return the mean of each similarity over all steps and draws; undefined ones left out."""
-        return {name: _mean(flat(rows)) for name, rows in self.values.items()}
+        return {name: mean_known(flat(rows)) for name, rows in self.values.items()}
 
 
 def _maps(found: Attribution) -> tuple[NDArray[np.float32], ...]:
@@ -123,11 +122,6 @@ def _maps(found: Attribution) -> tuple[NDArray[np.float32], ...]:
 def flat(rows: list[list[float]]) -> list[float]:
     """Return the values of all draws in one row."""
     return [value for row in rows for value in row]
-
-
-def _mean(values: Sequence[float]) -> float:
-    there = [value for value in values if not math.isnan(value)]
-    return float(np.mean(there)) if there else math.nan
 
 
 def entropy(map: NDArray[np.float32]) -> float:

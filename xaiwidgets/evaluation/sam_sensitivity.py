@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from xaiwidgets.core.knobs import Choice, Domain, Flag, KnobName, Range, knob, knobs_of
 from xaiwidgets.core.metric_cards import metric
-from xaiwidgets.core.scores import Curve, Score
+from xaiwidgets.core.scores import Curve, Score, mean_known
 from xaiwidgets.errors import InvalidKnob, NotApplicable, did_you_mean
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.paths import Curves, counts_of
@@ -150,7 +149,7 @@ class SamSensitivity:
             rows.append((values[one], values[other], *found.values()))
             for kind, value in found.items():
                 each.setdefault(kind, []).append(value)
-        means = {kind: _mean(found) for kind, found in each.items()}
+        means = {kind: mean_known(found) for kind, found in each.items()}
         level = np.stack([np.abs(one) / (float(np.abs(one).max()) or 1.0) for one in maps])
         middle, spread = level.mean(axis=0), level.std(axis=0)
         shown = {f"{name} {value}": one for value, one in zip(values, maps, strict=True)}
@@ -194,8 +193,3 @@ def _first(known: Any) -> str:
     """Return the first number, or else the first choice or flag."""
     ordered = sorted((one for one in known if _varies(one.domain)), key=lambda one: not isinstance(one.domain, Range))
     return ordered[0].name if ordered else ""
-
-
-def _mean(values: list[float]) -> float:
-    there = [value for value in values if not math.isnan(value)]
-    return float(np.mean(there)) if there else math.nan

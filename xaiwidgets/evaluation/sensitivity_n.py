@@ -9,7 +9,7 @@ import numpy as np
 
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
-from xaiwidgets.core.scores import Curve, Score
+from xaiwidgets.core.scores import Curve, Score, mean_known
 from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
 from xaiwidgets.evaluation.parts import squares, sums
@@ -131,7 +131,7 @@ class SensitivityN:
         signed: bool,
     ) -> Score:
         names = ("map", "random", "edges")
-        means = [_mean(row) for row in table]
+        means = [mean_known(row) for row in table]
         low, high = _bounds(table[0], done)
         flat = bool(np.isnan(table[0]).any())
         notes = [f"{done} sets of each of {len(sizes)} sizes, of {number} {self.features}."]
@@ -163,10 +163,6 @@ def sizes_of(number: int, count: int) -> NDArray[np.int64]:
     """Return up to ``count`` different sizes on a logarithmic grid from 1 to ``MOST`` of the features."""
     most = max(1, int(MOST * number))
     return np.unique(np.round(np.geomspace(1, most, count)).astype(np.int64))
-
-
-def _mean(row: Floats) -> float:
-    return math.nan if np.isnan(row).all() else float(np.nanmean(row))
 
 
 def _bounds(row: Floats, count: int) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.core.cards import card
 from xaiwidgets.core.metric_cards import metric_card, resolve_metric
-from xaiwidgets.core.scores import Limit, mean_and_interval
+from xaiwidgets.core.scores import Limit, mean_and_interval, mean_known
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.errors import InvalidKnob, NotApplicable, XaiError, did_you_mean
@@ -285,12 +285,7 @@ def _cell(line: Line, column: str, model: Model, pictures: list[Any], seed: int)
     mean, interval = mean_and_interval(values, seed=seed)
     if limit is None or math.isnan(mean):
         return Cell(mean, interval, "unjudged", review, limit, "no picture gave a number")
-    return Cell(mean, interval, limit.judge(mean), review, limit, "", _mean(signed), seconds)
-
-
-def _mean(values: list[float]) -> float:
-    there = [value for value in values if not math.isnan(value)]
-    return sum(there) / len(there) if there else math.nan
+    return Cell(mean, interval, limit.judge(mean), review, limit, "", mean_known(signed), seconds)
 
 
 def _fitting(method: tuple[str, dict[str, Any]], model: Model) -> tuple[str, dict[str, Any]]:

@@ -207,7 +207,8 @@ def reports(
 ) -> Generator[TrustReport, None, None]:
     """Yield the report of a case after each piece of work, until all tests are done or the time is up.
 
-    What there is no time for is left out with its reason; a test that is cut short keeps its last number, and says so.
+    What there is no time for is left out with its reason; a test that is cut short keeps its last number, says so, and
+    has no verdict.
     """
     if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget < math.inf:
         raise InvalidKnob(f"budget must be a positive number of seconds; got {budget!r}.")
@@ -275,7 +276,8 @@ def _run(
                 score = found.replace(limit=own or (trial.limit(found) if found.progress >= 1 else found.limit))
             if spent > left and score is not None and score.progress < 1:
                 told = f"Cut short after {score.progress:.0%} of the work: the time is up."
-                yield score.replace(progress=1.0, limit=own or trial.limit(score), notes=(*score.notes, told)), spent
+                # half a cascade, or the largest of a few draws, is evidence and no verdict
+                yield score.replace(progress=1.0, limit=None, notes=(*score.notes, told)), spent
                 return
             yield score, spent
             if spent > left:

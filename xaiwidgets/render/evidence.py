@@ -81,7 +81,7 @@ def _row(name: str, score: Score) -> str:
     notes = [*score.notes, *(DANGERS.get(code, code) for code in score.warnings)]
     tip = escape(" ".join([card.question, card.how, *notes]), quote=True)
     # a note is read in the tooltip, unless it says why there is no verdict or only half of one
-    shown = [note for note in notes if verdict in ("not applicable", "unjudged") or note.startswith("Cut short")]
+    shown = [note for note in notes if verdict in ("not applicable", "unjudged")]
     extra = f"<br><span class='xai-muted'>{escape(shown[0])}</span>" if shown else ""
     return (
         f"<tr class='xai-{verdict.split()[0]}'><td class='xai-verdict'>{words}</td>"

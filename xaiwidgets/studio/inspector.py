@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from xaiwidgets.core.scores import Limit
-    from xaiwidgets.studio.frame import Frame
+    from xaiwidgets.studio.frame import Frame, Status
     from xaiwidgets.studio.lens import Lens
     from xaiwidgets.studio.studio import Studio
 
@@ -52,6 +52,7 @@ class Inspector:
         self._lock = threading.RLock()
         studio.on("frame", self._on_frame)
         studio.on("lens", self._on_lens)
+        studio.on("status", self._on_status)
         studio.on("model", lambda _: self._kept.clear())
 
     def again(self) -> None:
@@ -70,6 +71,12 @@ class Inspector:
                 return
             self._asked = None
             self._publish(self._kept.get(lens.question))
+
+    def _on_status(self, status: Status) -> None:
+        """New work ends tests that wait or run: the map that it gives is to be tested again."""
+        with self._lock:
+            if status.kind == "busy" and self._asked is not None and self._asked not in self._kept:
+                self._asked = None
 
     def _on_frame(self, frame: Frame) -> None:
         question = frame.lens.question
@@ -106,18 +113,29 @@ class Inspector:
         )
         shown, seen = 0.0, -1
         report = None
-        for report in reports(case, budget=self.budget, limits=self.limits):
-            now, count = time.monotonic(), len(report.scores) + len(report.skipped)
-            if now - shown > OFTEN or count != seen:
-                shown, seen = now, count
-                self._show(lens, report)
-            yield
+        try:
+            for report in reports(case, budget=self.budget, limits=self.limits):
+                now, count = time.monotonic(), len(report.scores) + len(report.skipped)
+                if now - shown > OFTEN or count != seen:
+                    shown, seen = now, count
+                    self._show(lens, report)
+                yield
+        except GeneratorExit:
+            self._drop(lens)
+            raise
         if report is not None:
             with self._lock:
                 self._kept[lens.question] = report
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._show(lens, report)
+
+    def _drop(self, lens: Lens) -> None:
+        """Say that the tests of this question do not run any more."""
+        with self._lock:
+            if lens.question == self._asked:
+                self._asked = None
+                self._publish(None)
 
     def _show(self, lens: Lens, report: TrustReport) -> None:
         with self._lock:
