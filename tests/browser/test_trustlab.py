@@ -6,6 +6,7 @@ import re
 
 import pytest
 from browser.pages import slider
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +41,14 @@ def lab(open_shared):
 
 
 def until(page, condition, timeout=SOON, arg=None):
-    page.wait_for_function(condition, arg=arg, timeout=timeout)
+    try:
+        page.wait_for_function(condition, arg=arg, timeout=timeout)
+    except PlaywrightTimeout as error:
+        shown = page.evaluate(
+            "() => [...document.querySelectorAll('.xai-headline, .xai-status, .xai-error, .xai-limitrow button')]"
+            ".map(e => `${e.className} ${e.disabled ?? ''}: ${e.innerText}`)"
+        )
+        raise AssertionError(f"waited in vain for {condition}; the page shows {shown}") from error
 
 
 def says(page, words, timeout=SOON):
@@ -148,6 +156,8 @@ def test_the_switch_shows_the_other_network(lab):
 
 
 def test_a_threshold_is_edited_and_a_wrong_one_is_refused(lab):
+    choose(lab, "Input perturbation", "Input invariance")
+    says(lab, "Input invariance")
     field = lab.get_by_label("Number of the threshold")
     field.fill("many")
     field.press("Enter")
@@ -155,7 +165,10 @@ def test_a_threshold_is_edited_and_a_wrong_one_is_refused(lab):
     field.fill("-1")
     field.press("Enter")
     until(lab, "document.querySelector('.xai-headline')?.innerText.includes('fail')")
-    lab.get_by_role("button", name="Reset", exact=True).click()
+    reset = lab.get_by_role("button", name="Reset", exact=True)
+    reset.click()
+    until(lab, "[...document.querySelectorAll('.xai-limitrow button')].every(b => b.disabled)")
+    assert reset.is_disabled()
     until(lab, "document.querySelector('.xai-headline')?.innerText.includes('must be < 0.001')")
 
 
