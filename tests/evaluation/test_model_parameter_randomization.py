@@ -97,6 +97,36 @@ def test_weights_are_those_of_the_modules_own_initialization(model):
     assert not torch.equal(other.weights(1)["features.3.weight"], new)
 
 
+def test_a_copy_is_kept_for_the_next_and_has_the_trained_weights():
+    model = xw.load_model("digits_gap")
+    images = torch.randn(2, *model.input_shape, generator=torch.Generator().manual_seed(1))
+    first = Randomizer(model, stages_of(model), 0, "recalibrate", images)
+    first.set(range(5))
+    assert not torch.allclose(first.moving.model.logits(images), model.logits(images), atol=1e-3)
+    first.release()
+    second, third = Randomizer(model, stages_of(model), 1), Randomizer(model, stages_of(model), 1)
+    assert second.moving is first.moving is not third.moving
+    torch.testing.assert_close(second.moving.model.logits(images), model.logits(images), rtol=1e-5, atol=1e-5)
+    second.release()
+    third.release()  # one is enough
+    with torch.no_grad():
+        model.module.features[0].weight.mul_(2)
+    fresh = Randomizer(model, stages_of(model), 2)
+    assert fresh.moving is not first.moving
+    torch.testing.assert_close(fresh.moving.model.logits(images), model.logits(images), rtol=1e-5, atol=1e-5)
+
+
+def test_a_cancelled_cascade_leaves_its_copy_too(model):
+    steps = xw.evaluate_steps(model, shapes("test", 1).scene(0), "saliency", "model_parameter_randomization")
+    for _ in range(6):
+        next(steps)
+    steps.close()
+    spares = model.remember("spare copies", list)
+    assert len(spares) == 1
+    image = torch.randn(1, *model.input_shape, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(spares[0][0].model.logits(image), model.logits(image), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("norms", ["recalibrate", "keep", "reset"])
 def test_normalizations_follow(norms):
     model = xw.load_model("digits_gap")

@@ -6,10 +6,21 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 
 from xaiwidgets.evaluation.controls import CONTROLS
-from xaiwidgets.evaluation.similarity import SIMILARITIES, hog, normalized, pearson, small, spearman, spearman_nz, ssim
+from xaiwidgets.evaluation.similarity import (
+    SIMILARITIES,
+    hog,
+    normalized,
+    pearson,
+    random_spearman,
+    ranks,
+    small,
+    spearman,
+    spearman_nz,
+    ssim,
+)
 
 RNG = np.random.default_rng(0)
 ONE, OTHER = RNG.normal(size=(64, 64)), RNG.normal(size=(64, 64))
@@ -92,3 +103,19 @@ def test_edges_are_edges_and_the_center_is_the_center():
     assert edges[:, 9:11].min() > 10 * max(edges[:, :8].max(), edges[:, 12:].max(), 1e-9)
     center = CONTROLS["center"](step, 0)
     assert np.unravel_index(center.argmax(), center.shape) in {(9, 9), (9, 10), (10, 9), (10, 10)}
+
+
+@pytest.mark.parametrize(
+    "values", [OTHER, np.random.default_rng(3).integers(0, 5, (9, 7)), np.zeros(6), np.zeros(0), np.array([2.0]),
+               np.array([1.0, math.nan, 0.0])], ids=["no ties", "ties", "one value", "none", "one", "nan"],
+)  # fmt: skip
+def test_ranks_are_those_of_scipy(values):
+    np.testing.assert_array_equal(ranks(values), rankdata(values, axis=None))
+
+
+@pytest.mark.parametrize("count", [40, 5000])
+def test_random_maps_correlate_as_random_orders_do(count):
+    rng = np.random.default_rng(0)
+    found = np.array([random_spearman(count, rng) for _ in range(2000)])
+    assert abs(found.mean()) < 4 / math.sqrt(2000 * count)
+    assert found.std() == pytest.approx(1 / math.sqrt(count - 1), rel=0.08)

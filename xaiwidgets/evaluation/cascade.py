@@ -8,7 +8,7 @@ import numpy as np
 
 from xaiwidgets.core.scores import Curve, mean_known
 from xaiwidgets.evaluation.case import map_of
-from xaiwidgets.evaluation.similarity import SIMILARITIES, pearson, ranks
+from xaiwidgets.evaluation.similarity import SIMILARITIES, between, descriptor, pearson, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,10 @@ WORDS = {
     "ssim": "SSIM",
     "hog": "HOG",
 }
+
+
+#: Similarities that are rank correlations of the absolute and of the signed map, in the order of ``_maps``.
+RANKED = ("spearman_abs", "spearman_signed")
 
 
 def chosen_steps(order: str, count: int, wanted: int = 0) -> list[tuple[int, ...]]:
@@ -82,14 +86,18 @@ class Cascade:
         """Write down how alike the maps of a step and of the trained network are."""
         if self._trained is not trained:
             self._trained, self._one = trained, _maps(trained)
-            self._ranks = ranks(np.abs(self._one[0]))
+            self._ranks = tuple(map(ranks, self._one))
+            self._hog = descriptor(self._one[0]) if "hog" in self.values else None
         two = _maps(other)
         for name, rows in self.values.items():
-            which = name == "spearman_signed"
-            if name == "spearman_abs":  # sorting a map takes as long as a tenth of a pass
-                rows[-1].append(pearson(self._ranks, ranks(np.abs(two[0]))))
+            # what is known of the trained network's map is not computed again: that takes a third of a pass
+            if name in RANKED:
+                which = RANKED.index(name)
+                rows[-1].append(pearson(self._ranks[which], ranks(two[which])))
+            elif name == "hog":
+                rows[-1].append(between(self._hog, descriptor(two[0])))
             else:
-                rows[-1].append(SIMILARITIES[name](self._one[which], two[which]))
+                rows[-1].append(SIMILARITIES[name](self._one[0], two[0]))
         self.maps[self.ticks[len(self.random[-1])]] = two[1]
         self.random[-1].append(random)
 

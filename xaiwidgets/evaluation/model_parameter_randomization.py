@@ -59,7 +59,7 @@ class ModelParameterRandomization:
     compared as absolute values but for ``spearman_signed``; SSIM and HOG after division by the 99th percentile.
 
     ``smooth`` averages each map over noisy inputs, and ``complexity`` reports how much the histogram entropy of the map
-    rises when all is drawn (Hedström et al. 2023), as ``details["complexity"]``.
+    rises when all is drawn (Hedström et al. 2023), as ``details["complexity"]`` of the last score.
     """
 
     order: str = knob(
@@ -123,13 +123,16 @@ class ModelParameterRandomization:
             yield None
             randomizer = Randomizer(case.model, stages, case.seed * 1000 + seed, self.norms, self._probe(case))
             found.begin()
-            for step in steps:
-                model = randomizer.set(step)
-                yield None
-                made = yield from self._map(case, model=model)
-                drawn += 1
-                found.add(trained, made, random_spearman(places, chance))
-                yield self._report(case, found, drawn / (self.seeds * len(steps)))
+            try:
+                for step in steps:
+                    model = randomizer.set(step)
+                    yield None
+                    made = yield from self._map(case, model=model)
+                    drawn += 1
+                    found.add(trained, made, random_spearman(places, chance))
+                    yield self._report(case, found, drawn / (self.seeds * len(steps)))
+            finally:
+                randomizer.release()
 
     def _map(self, case: Case, **other: Any) -> Generator[None, None, Attribution]:
         """Return the map of the case, or of another network; the mean over noisy pictures if that is wanted."""
@@ -176,6 +179,6 @@ class ModelParameterRandomization:
                 "values": {name: [list(seed) for seed in rows] for name, rows in found.values.items()},
                 "means": found.means(),
                 "stages": found.ticks,
-                "complexity": (entropy(found.maps["trained"]), entropy(last)),
+                "complexity": (entropy(found.maps["trained"]), entropy(last)) if progress == 1 else None,
             },
         )

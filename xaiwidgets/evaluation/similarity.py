@@ -29,15 +29,36 @@ def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def ranks(values: NDArray[Any]) -> Floats:
-    """Return the rank of each value of an array, in one row; tied values get their mean rank."""
-    from scipy.stats import rankdata
+    """Return the rank of each value of an array, in one row, from 1; those of ties are their mean, and NaN spoils all.
 
-    found: Floats = rankdata(values, axis=None)
+    SciPy's ``rankdata`` sorts stably, which takes ten times as long, and a tenth of a pass of a small network.
+    """
+    flat = np.ravel(values)
+    order = np.argsort(flat)
+    ordered = flat[order]
+    if len(flat) and np.isnan(ordered[-1]):  # they are sorted to the end
+        return np.full(len(flat), np.nan)
+    begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(flat) else np.zeros(0, np.intp)
+    found = np.empty(len(flat))
+    if len(begins) == len(flat):
+        found[order] = np.arange(1, len(flat) + 1)
+    else:
+        ends = np.r_[begins[1:], len(flat)]
+        found[order] = np.repeat((begins + 1 + ends) / 2, ends - begins)
     return found
 
 
+#: Numbers from which on the rank correlation of random maps is normally distributed to three digits.
+MANY = 500
+
+
 def random_spearman(count: int, rng: np.random.Generator) -> float:
-    """Return the rank correlation of two maps of ``count`` random numbers, without drawing and sorting them."""
+    """Return the rank correlation of two maps of ``count`` random numbers, without drawing and sorting them.
+
+    Its mean is 0 and its variance ``1 / (count - 1)``, exactly.
+    """
+    if count > MANY:
+        return float(np.clip(rng.normal() / math.sqrt(count - 1), -1, 1))
     return pearson(rng.permutation(count), rng.permutation(count))
 
 
@@ -103,11 +124,16 @@ def hog(one: NDArray[Any], other: NDArray[Any]) -> float:
 
     9 bins, cells of 16 px (a quarter of the height under 48 px), blocks of 3 cells, by scikit-image.
     """
-    first, second = _descriptor(one), _descriptor(other)
-    return math.nan if first is None or second is None else spearman(first, second)
+    return between(descriptor(one), descriptor(other))
 
 
-def _descriptor(map: NDArray[Any]) -> Floats | None:
+def between(one: Floats | None, other: Floats | None) -> float:
+    """Return the rank correlation of two descriptors, NaN where the maps are too small to have any."""
+    return math.nan if one is None or other is None else spearman(one, other)
+
+
+def descriptor(map: NDArray[Any]) -> Floats | None:
+    """Return a map's histograms of oriented gradients, or ``None`` if it is too small; see ``hog``."""
     from skimage.feature import hog as histogram
 
     height, width = map.shape

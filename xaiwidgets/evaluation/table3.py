@@ -50,29 +50,31 @@ class Line:
     why: str = ""
 
 
-ABSOLUTE = (
-    "The review's Fail is about absolute values: products with the input keep its order, while signs change; the "
-    "signed rank correlation is in the evidence."
+PRODUCT = (
+    "The order of a product is the picture's only where the distance to the baseline varies most: on digits, and on "
+    "shapes from the mean color (rank correlation with it 0.59). On photos (0.44 to 0.50), and from black on shapes "
+    "(0.14), the gradient decides more of it."
 )
 LINES = (
     Line("Gradient", ("saliency", {}), ("Pass", "Pass", "Pass")),
-    Line("Gradient × input", ("gradient_x_input", {}), ("Fail", "Fail", "Fail"), ABSOLUTE),
+    Line("Gradient × input", ("gradient_x_input", {}), ("Fail", "Fail", "Fail"), PRODUCT),
     Line("SmoothGrad", ("smoothgrad", {"samples": 16}), ("Pass", "Pass", "method dependent"),
          "Of the gradient it passes as the gradient does; of the product with the input it fails."),
     Line("Integrated gradients, from black", ("integrated_gradients", {"baseline": "black", "points": 16}),
-         ("Fail", "Fail", "reference dependent"), f"Black moves with the pictures. {ABSOLUTE}"),
+         ("Fail", "Fail", "reference dependent"), f"Black moves with the pictures. {PRODUCT}"),
     Line("Integrated gradients, from zero", ("integrated_gradients", {"baseline": "mean", "points": 16}),
-         ("Fail", "Fail", "reference dependent"), f"The zero vector does not move with the pictures. {ABSOLUTE}"),
+         ("Fail", "Fail", "reference dependent"), f"The zero vector does not move with the pictures. {PRODUCT}"),
     Line("Guided backpropagation", ("guided_backprop", {}), ("Fail", "Fail", "Pass")),
     Line("Grad-CAM", ("grad_cam", {}), ("Pass", "Pass", "")),
     Line("Grad-CAM++", ("grad_cam_pp", {}), ("Pass", "Pass", ""),
-         "Its channel weights are never negative: in a small network the map follows the total activation of a layer "
-         "that still knows the picture."),
+         "Its channel weights are never negative, so the map follows the total activation of a layer (rank correlation "
+         "0.96 to 0.99 on photos), which still knows the picture when the weights after it are random."),
     Line("Score-CAM", ("score_cam", {}), ("Pass", "Pass", ""),
          "Channels are scored as masks over a baseline, and their maps are added: as for Grad-CAM++."),
     Line("Guided Grad-CAM", ("guided_grad_cam", {}), ("Fail", "Fail", ""),
-         "It is the product with a Grad-CAM that moves or vanishes in small networks, so ranks change; the original "
-         "Fail is of Inception v3, where the fine detail of guided backpropagation dominates. SSIM stays higher."),
+         "Absolute ranks are those of a product with a Grad-CAM that moves or vanishes; the signs of guided "
+         "backpropagation stay, and the signed rank correlation with them (0.35 to 0.57). The original Fail is of "
+         "Inception v3, by SSIM."),
     Line("PatternNet, linear estimator", ("patternnet", {"estimator": "linear"}), ("", "", "Pass")),
     Line("PatternNet, two-component estimator", ("patternnet", {"estimator": "relu"}), ("", "", "Pass"),
          "Its patterns divide by means of the input, which a shift moves; those of the linear estimator do not."),

@@ -79,6 +79,10 @@ def _block(name: str, parts: dict[str, nn.Module], leaders: Sequence[str]) -> st
     return found
 
 
+#: Bytes of weights up to which a spare copy of a network is kept.
+MOST_SPARED = 256 * 2**20
+
+
 class Randomizer:
     """A private copy of a network, some of whose stages have weights that were drawn anew.
 
@@ -99,14 +103,29 @@ class Randomizer:
         self, model: Model, stages: Sequence[Stage], seed: int, norms: str = "recalibrate", probe: Tensor | None = None
     ) -> None:
         self.stages, self.seed, self.norms, self.probe = tuple(stages), seed, norms, probe
-        self.moving = MovingModel(model, hasty=True)
+        self._spares: list[tuple[MovingModel, nn.Module]] = model.remember("spare copies", list)
+        try:
+            moving, self._open = self._spares.pop()
+        except IndexError:
+            moving = MovingModel(model, hasty=True)
+            # the same tensors, whose normalizations may be in training mode for one pass
+            self._open = copy.deepcopy(moving.module, keep_tensors(moving.module))
+        self.moving: MovingModel = moving
         self.trained = {
             name: value.detach().clone()
             for name, value in (*model.module.named_parameters(), *model.module.named_buffers())
         }
         self.drawn: frozenset[int] = frozenset()
-        # the same tensors, whose normalizations may be in training mode for one pass
-        self._open = copy.deepcopy(self.moving.module, keep_tensors(self.moving.module))
+
+    def release(self) -> None:
+        """Leave the private copy, with its trained weights, to the next who asks; nothing here works afterwards.
+
+        Making one takes as long as a dozen passes of a small network. One is kept, unless it is large.
+        """
+        self.set(())
+        size = sum(value.numel() * value.element_size() for value in self.trained.values())
+        if not self._spares and size <= MOST_SPARED:
+            self._spares.append((self.moving, self._open))
 
     def set(self, chosen: Iterable[int]) -> Model:
         """Return the network with these stages drawn and all others trained; see ``MovingModel`` about its life."""
@@ -129,7 +148,8 @@ class Randomizer:
         for order, part in enumerate(self.stages[number].parts):
             module = self.moving.module.get_submodule(part)
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed((self.seed * 1009 + number) * 1009 + order)
+                # of the CPU only: torch.manual_seed writes down where it was called for each GPU that there may be
+                torch.default_generator.manual_seed((self.seed * 1009 + number) * 1009 + order)
                 values = _draw(module, {key: self.trained[f"{part}.{key}"] for key in _own(module)})
             if self._is_norm(part):
                 values |= {k: v for k, v in self._statistics(part, module).items() if k in dict(module.named_buffers())}

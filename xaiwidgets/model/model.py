@@ -128,7 +128,7 @@ class Model:
         self._shared: dict[Any, Any] = {}
         self.captures: Captures | None = None
         self.remarks: tuple[str, ...] = ()
-        self._exact = self._hasty = False
+        self._exact = self._hasty = self._own = False
         self._modes: tuple[Callable[[], AbstractContextManager[Any]], ...] = ()
         self._build(lambda: make_skeleton(module))
         self.labels = self._check_labels(labels)
@@ -334,7 +334,8 @@ class Model:
         return network
 
     def _refresh(self) -> None:
-        if looked_at(self.module, self._stamp):
+        # MovingModel says what it has written; to look at hundreds of tensors takes a tenth of a small network's pass
+        if self._own or looked_at(self.module, self._stamp):
             return
         if stamp(self.module) != self._stamp:
             self._memo.clear()
@@ -606,6 +607,13 @@ class Model:
                 memo[key] = make()
             return memo[key]
 
+    def _view(self) -> Model:
+        """Return a shallow copy; one of a network that only its holder writes to looks for itself from now on."""
+        view = copy.copy(self)
+        if self._own:
+            view._own, view._stamp = False, stamp(self.module)
+        return view
+
     def with_weights(
         self, change: Callable[[str, Tensor], Tensor] | Mapping[str, Tensor], *, quick: bool = False
     ) -> Model:
@@ -628,7 +636,7 @@ class Model:
             def change(name: str, value: Tensor) -> Tensor:
                 return new.get(name, value)
 
-        other = copy.copy(self)
+        other = self._view()
         other._lock, other._memo, other._shared = threading.RLock(), {}, {}
         other.captures = None if self.captures is None else Captures()
         if quick:
@@ -657,7 +665,7 @@ class Model:
             mode: makes the context of one forward pass, such as a ``TorchFunctionMode``.
             how: what it does, to be read after the model's name: ``with softplus``.
         """
-        view = copy.copy(self)
+        view = self._view()
         view.name = f"{self.name} {how}"
         view._modes, view._memo = (*self._modes, mode), {}
         view.captures = None if self.captures is None else Captures()
@@ -671,7 +679,7 @@ class Model:
         """
         if self._hasty:
             return self
-        view = copy.copy(self)
+        view = self._view()
         view._exact = True
         return view
 
@@ -683,7 +691,7 @@ class Model:
         activation maps of all layers, and FullGrad if it is the first. It is made on the network as it was built (see
         ``exactly``), also for the maps of layers.
         """
-        view = copy.copy(self)
+        view = self._view()
         view.captures = Captures(whole)
         return view
 

@@ -15,7 +15,7 @@ from xaiwidgets.model.captures import Captures
 from xaiwidgets.model.fuse import FusedConv
 from xaiwidgets.model.model import LASTING, _is_of, _moved
 from xaiwidgets.model.prepare import _scale_shift
-from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
+from xaiwidgets.model.skeleton import keep_tensors, make_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -49,7 +49,7 @@ class MovingModel:
             other = copy.copy(model)
             other._lock, other._memo, other._shared = threading.RLock(), {}, {}
             other.captures = None if model.captures is None else Captures(model.captures.whole)
-            other.module, other._hasty = own, hasty
+            other.module, other._hasty, other._own = own, hasty, True
             other._build(lambda: plain, _moved(model.inspection, model._plain, plain))
             other._shared = {k: v for k, v in model._shared.items() if _is_of(k, *LASTING)}
             other._memo = {k: v for k, v in model._memo.items() if _is_of(k, "forward checked")}
@@ -96,7 +96,6 @@ class MovingModel:
             other._memo = {k: v for k, v in other._memo.items() if _is_of(k, "forward checked", "batch size")}
             if other.captures is not None:
                 other.captures = Captures(other.captures.whole)
-            other._stamp = stamp(other.module)
 
     def _with_folded(self, names: Collection[str]) -> list[str]:
         """Return modules with parameters among those named, and convolutions that are folded with one of them."""
