@@ -103,6 +103,9 @@ def test_printed_values_belong_to_methods():
 def test_unknown_data_is_named():
     with pytest.raises(InvalidKnob, match="Did you mean shapes"):
         next(xw.table1(data=["shape"]))
+    with pytest.raises(InvalidKnob, match="Did you mean shapes"):
+        next(xw.table1(data="shape"))
+    assert next(xw.table1(methods=["saliency"], data="shapes", count=1)).data == "shapes"
 
 
 @pytest.mark.lab

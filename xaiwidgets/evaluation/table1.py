@@ -71,7 +71,7 @@ def table1(**options: Any) -> Iterator[Table1Row]:
 
 def table1_steps(
     methods: Sequence[Any] | None = None,
-    data: Sequence[str | Trial] = tuple(DATA),
+    data: str | Sequence[str | Trial] = tuple(DATA),
     *,
     count: int | None = None,
     seed: int = 0,
@@ -84,7 +84,7 @@ def table1_steps(
 
     Args:
         methods: ids, objects or (id, hyper-parameters) pairs; by default all explainers that need no training.
-        data: names of bundled scenes, or ``Trial`` objects.
+        data: names of bundled scenes, one or several, or ``Trial`` objects.
         count: scenes of each bundled set that are tested, and as many that are held out; by default its own.
         seed: of the scenes; those held out have the next one.
         path: a file of JSON lines. Rows that it holds are not computed again.
@@ -93,7 +93,7 @@ def table1_steps(
         InvalidKnob: unknown data or a damaged file. UnknownMethod: no such method.
     """
     wanted = [_method(one) for one in methods] if methods is not None else None
-    trials = [_trial(one, count, seed) for one in data]
+    trials = [_trial(one, count, seed) for one in ((data,) if isinstance(data, str) else data)]
     kept = KeptRows(path)
     for make in trials:
         trial = make()
