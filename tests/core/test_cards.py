@@ -138,7 +138,7 @@ def test_a_class_becomes_a_frozen_method(empty):
     class Made:
         fill: str = knob("a", Choice(("a", "b")), label="Fill", help="What.")
 
-    assert (Made.card.kind, Made.card.family, Made.card.signed) == ("synthesizer", "synthesis", False)
+    assert (Made.card.kind, Made.card.family, Made.card.signed) == ("synthesizer", "maximization", False)
 
 
 def test_two_methods_cannot_share_an_id_but_a_module_may_load_again(empty):

@@ -42,7 +42,7 @@ def test_linear_score_with_decay_ends_at_its_closed_form(linear_net):
     found = finish(method, linear_net, linear_net.target(1))
     # the fixed point of x = (1 - rate) (x + size w), which is w / (2 lambda) for lambda = rate / (2 size (1 - rate))
     wanted = pixel_weights(linear_net, 1) / (2 * rate / (2 * size * (1 - rate)))
-    np.testing.assert_allclose(found.state.picture.ravel(), wanted, rtol=1e-9)
+    np.testing.assert_allclose(found.state.arrays["picture"].ravel(), wanted, rtol=1e-9)
     assert np.abs(wanted).max() < 127
 
 
@@ -50,7 +50,7 @@ def test_linear_score_with_decay_ends_at_its_closed_form(linear_net):
 def test_first_step_points_along_the_gradient_at_the_start(conv_net, normalization):
     target = conv_net.target(2)
     method = ActivationMaximization(**PLAIN, start="mean", iterations=1, normalization=normalization)
-    moved = finish(method, conv_net, target).state.picture
+    moved = finish(method, conv_net, target).state.arrays["picture"]
     slope = (
         conv_net.gradient(torch.zeros(1, 3, 16, 16), target).input
         / (torch.tensor([0.2, 0.25, 0.3]) * 255)[:, None, None]
@@ -63,7 +63,7 @@ def test_first_step_points_along_the_gradient_at_the_start(conv_net, normalizati
 def test_best_picture_of_a_filter_of_the_first_layer_is_the_filter(conv_net):
     target = conv_net.unit("first", 3, "center")
     method = ActivationMaximization(**PLAIN | {"decay": 0.05, "step_size": 1.0}, start="noise", iterations=128)
-    picture = finish(method, conv_net, target).state.picture[0]
+    picture = finish(method, conv_net, target).state.arrays["picture"][0]
     seen = picture[:, 6:11, 6:11] / (255 * np.array([0.2, 0.25, 0.3]))[:, None, None]
     weights = conv_net.module.first.weight[3].detach().numpy() / np.array([0.2, 0.25, 0.3])[:, None, None] ** 2
     assert cosine(seen, weights) > 0.99
@@ -94,7 +94,7 @@ def test_every_step_is_yielded_with_all_that_is_known(conv_net):
     assert last.image.shape == (16, 16, 3) and last.image.dtype == np.float32
     assert last.image.min() >= 0 and last.image.max() <= 1
     assert last.unit == "logit" and set(last.terms) == {"objective", "probability", "norm", "total_variation"}
-    assert last.terms["norm"] == pytest.approx(float(np.linalg.norm(last.state.picture)), rel=1e-5)
+    assert last.terms["norm"] == pytest.approx(float(np.linalg.norm(last.state.arrays["picture"])), rel=1e-5)
     assert last.provenance.passes == (8, 8)  # one a step, and one for the start picture
     with pytest.raises(ValueError, match="read-only"):
         found[0].curve[0] = 0
@@ -157,7 +157,7 @@ def test_zero_turns_every_regularizer_off(conv_net):
 
 def test_the_card_shows_what_it_is():
     found = card("activation_maximization")
-    assert (found.kind, found.family, found.section) == ("synthesizer", "synthesis", "2.1")
+    assert (found.kind, found.family, found.section) == ("synthesizer", "maximization", "2.1")
     live = [knob.name for knob in found.knobs if knob.live]
     assert live == ["step_size", "momentum", "decay", "blur_width", "blur_every", "total_variation", "jitter",
                     "clip_norm", "clip_contribution"]  # fmt: skip

@@ -40,9 +40,9 @@ def test_regularizers_take_away_fine_noise(model):
     bare = run(model, "espresso", **PRESETS["none"].knobs, iterations=32)
     blurred = run(model, "espresso", **{**PRESETS["none"].knobs, "blur_width": 1.0}, iterations=32)
     yosinski = run(model, "espresso", **PRESETS["yosinski_3"].knobs, iterations=32)
-    limit = 0.7 * high_share(bare.state.picture[0])
-    assert high_share(blurred.state.picture[0]) < limit
-    assert high_share(yosinski.state.picture[0]) < limit
+    limit = 0.7 * high_share(bare.state.arrays["picture"][0])
+    assert high_share(blurred.state.arrays["picture"][0]) < limit
+    assert high_share(yosinski.state.arrays["picture"][0]) < limit
 
 
 def test_hidden_unit_of_a_middle_layer_is_excited(model):

@@ -30,10 +30,16 @@ FAMILIES = {
     "perturbation": "Perturbation",
     "mask": "Mask optimization",
     "aggregate": "Combined",
-    "synthesis": "Synthesis",
+    "maximization": "Activation maximization",
+    "adversarial": "Adversarial and fooling",
+    "inversion": "Inversion",
 }
 #: The rooms that hold methods; importing their modules fills the registry and loads no torch.
-ROOMS = ("xaiwidgets.explainers", "xaiwidgets.synthesis")
+ROOMS = ("xaiwidgets.explainers", "xaiwidgets.synthesis", "xaiwidgets.learned.methods")
+
+
+#: What a synthesizer can ask for: something to excite or to be taken for, and a photo.
+ASKS = ("target", "photo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Card:
         signed: whether negative values mean evidence against.
         caution: when not to trust it, in one or two sentences.
         how: how it works, in about three sentences; ``formula``: its definition in plain text.
+        asks: of a synthesizer, which of ``ASKS`` it cannot do without.
     """
 
     id: str
@@ -67,6 +74,7 @@ class Card:
     how: str
     formula: str
     caution: str
+    asks: tuple[str, ...] = ()
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -91,6 +99,8 @@ def _register(kind: str, cls: type, info: dict[str, Any]) -> type:
         cls.__post_init__ = check_knobs  # type: ignore[attr-defined]
     method: Any = dataclass(frozen=True)(cls)
     name = info.pop("id", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if not set(info.get("asks", ())) <= set(ASKS):
+        raise ValueError(f"asks must be of {', '.join(ASKS)}; {name} says {info['asks']!r}")
     if info["family"] not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}; {name} says {info['family']!r}")
     known = _CARDS.get(name)
@@ -126,12 +136,13 @@ def explainer(
 def synthesizer(
     *,
     title: str,
-    family: str = "synthesis",
+    family: str = "maximization",
     idea: str,
     cite: str,
     paper: str,
     section: str,
     needs: tuple[str, ...] = ("gradient",),
+    asks: tuple[str, ...] = ("target",),
     how: str = "",
     formula: str = "",
     caution: str = "",

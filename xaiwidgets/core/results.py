@@ -145,6 +145,21 @@ class Attribution:
 
 
 @dataclass(frozen=True, eq=False)
+class Exhibit:
+    """A picture that stands beside a synthesized one: a perturbation, another start, a facet, a layer's memory.
+
+    Attributes:
+        image: float32 ``(H, W, 3)`` in [0, 1]. ``caption``: what it is, in words.
+    """
+
+    image: NDArray[np.float32]
+    caption: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", _fixed(self.image))
+
+
+@dataclass(frozen=True, eq=False)
 class Synthesis:
     """A picture made to excite a unit.
 
@@ -154,6 +169,8 @@ class Synthesis:
         curve: the objective at every step so far.
         step: how many steps were done. ``progress``: share of the planned steps, in (0, 1].
         terms: the parts of the objective and the regularizers at this step, by name.
+        curves: what else was measured after every step (probability, regularizers, …), by name.
+        beside: pictures that belong to this one, with captions. ``image`` may be one of them.
         events: changes of live knobs, as (step, name, old, new).
         state: what a run needs to go on from here, opaque.
     """
@@ -169,10 +186,13 @@ class Synthesis:
     notes: tuple[str, ...] = ()
     state: Any = None
     provenance: Provenance = field(default_factory=Provenance)
+    curves: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    beside: tuple[Exhibit, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", _fixed(self.image))
         object.__setattr__(self, "curve", _fixed(self.curve))
+        object.__setattr__(self, "curves", {name: _fixed(curve) for name, curve in self.curves.items()})
 
     def replace(self, **changes: Any) -> Synthesis:
         """Return a copy with these fields changed."""

@@ -13,7 +13,7 @@ from xaiwidgets.core.cards import cards, resolve
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.core.results import Attribution, Provenance, Synthesis
 from xaiwidgets.engine.replay import events_of, replayed
-from xaiwidgets.errors import InvalidModel, InvalidTarget, NotApplicable, UnknownMethod
+from xaiwidgets.errors import InvalidImage, InvalidModel, InvalidTarget, NotApplicable, UnknownMethod
 from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.pictures import read_picture
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
+    from xaiwidgets.model.targets import Goal, Target
 
 #: What a method may need of a model, in words.
 NEEDS = {
@@ -86,7 +86,7 @@ def _way_out(card: Any, model: Model) -> str:
     )
 
 
-def drive(method: Any, model: Model, image: Tensor | None, target: Target, name: str = "") -> Generator[Any, Any, None]:
+def drive(method: Any, model: Model, image: Tensor | None, target: Goal, name: str = "") -> Generator[Any, Any, None]:
     """Yield the method's results with their provenance filled in; what is sent in goes to the method's ``yield``.
 
     The meter is current only while the method computes, so closing the generator at any point leaves nothing behind.
@@ -186,10 +186,11 @@ def synthesize(
     Args:
         model: from ``load_model`` or ``Model(module)``.
         method: a synthesizer's id with hyper-parameters as keywords, or an object.
-        target: class index, label or WordNet id; or give ``layer`` and ``unit``.
+        target: class index, label or WordNet id; or give ``layer`` and ``unit``. Methods that make a picture for
+            no class, such as inversions, take none.
         layer: name of a layer. With a layer that gives one score a class, ``unit`` may be a label.
         unit: a channel of ``layer``.
-        image: the photo to start from, for methods that can.
+        image: the photo to start from, or that is changed or made again, for methods that need one or can use one.
         **knobs: hyper-parameters.
     """
     return last(  # type: ignore[no-any-return]
@@ -210,7 +211,15 @@ def synthesize_steps(
     """Yield the picture as it grows; see ``synthesize``. Closing the generator cancels the work."""
     _check_model(model)
     made = _of_kind("synthesizer", resolve(method, **knobs))
-    goal = _goal(model, target, layer, unit)
+    asks = type(made).card.asks
+    if target is None and not layer and unit is None and "target" not in asks:
+        from xaiwidgets.model.targets import NOTHING
+
+        goal: Goal = NOTHING
+    else:
+        goal = _goal(model, target, layer, unit)
+    if image is None and "photo" in asks:
+        raise InvalidImage(f"image must be given for {type(made).card.id}: a photo's name, a path, or an array.")
     picture = None if image is None else read_picture(image)
     start = None if picture is None else model.input(picture)
     yield from drive(made, model, start, goal, picture.name if picture else "")

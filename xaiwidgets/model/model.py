@@ -29,7 +29,7 @@ from xaiwidgets.model.propagate import propagate, value_start
 from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
 from xaiwidgets.model.tail import Tail
 from xaiwidgets.model.tape import install
-from xaiwidgets.model.targets import EachClass, Question, Target, check_target, class_target, unit_target
+from xaiwidgets.model.targets import EachClass, Question, Scored, Target, check_target, class_target, unit_target
 from xaiwidgets.surgery.ending import BeforeSoftmax
 from xaiwidgets.surgery.maps import MapWatch
 from xaiwidgets.surgery.mode import refuse_compiled
@@ -482,11 +482,12 @@ class Model:
     def gradient(
         self,
         images: Tensor,
-        target: Target,
+        target: Scored,
         *,
         layers: Iterable[str] = (),
         wrt_input: bool = True,
         recipe: Recipe | None = None,
+        early: bool = False,
     ) -> Gradients:
         """Return the target's scores on a batch, and their gradients with respect to images and named layers.
 
@@ -496,18 +497,21 @@ class Model:
             layers: names of layers to give (activation, gradient) of.
             wrt_input: whether the images' gradient is wanted.
             recipe: backward rules that replace the ordinary derivative of some operations.
+            early: end the pass at the last layer that is wanted; ``outputs`` is then ``(N, 0)``.
         """
         names = [self.layer(name).name for name in layers]
-        if recipe is None and self._shares_whole(images):
+        if recipe is None and isinstance(target, Target) and self._shares_whole(images):
             return self._whole_gradient(images, target, names)
         if recipe is not None:
             network = self._as_built()
             images = network.fit(images)
             self._check_forward(network.module, images, recipe)
         else:
-            network = self._for([*names, target.layer] if target.layer else names)
+            network = self._for([*names, *target.layers])
             images = network.fit(images)
-        return passes.gradient(network.module, images, target, layers=names, wrt_input=wrt_input, recipe=recipe)
+        return passes.gradient(
+            network.module, images, target, layers=names, wrt_input=wrt_input, recipe=recipe, early=early
+        )
 
     def _shares_whole(self, images: Tensor) -> bool:
         return self.captures is not None and self.captures.serves(images)

@@ -10,14 +10,14 @@ import torch
 
 from xaiwidgets.errors import SurgeryError
 from xaiwidgets.model.meter import spend
-from xaiwidgets.model.tape import Tape, recording
+from xaiwidgets.model.tape import Reached, Tape, recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor, nn
 
-    from xaiwidgets.model.targets import Target
+    from xaiwidgets.model.targets import Scored
     from xaiwidgets.surgery.mode import Coverage
     from xaiwidgets.surgery.policy import Policy
     from xaiwidgets.surgery.recipes import Recipe
@@ -72,16 +72,20 @@ def replaced(
 def gradient(
     network: nn.Module,
     images: Tensor,
-    target: Target,
+    target: Scored,
     *,
     layers: Iterable[str] = (),
     wrt_input: bool = True,
     recipe: Recipe | None = None,
+    early: bool = False,
 ) -> Gradients:
-    """Return scores and their gradients with respect to the images and to the named layers."""
+    """Return scores and their gradients with respect to the images and to the named layers.
+
+    With ``early`` the pass ends at the last layer that is wanted, and ``outputs`` is then ``(N, 0)``.
+    """
     names = tuple(dict.fromkeys(layers))
-    wanted = frozenset((*names, target.layer) if target.layer else names)
-    tape = Tape(wanted=wanted, differentiable=True)
+    wanted = frozenset((*names, *target.layers))
+    tape = Tape(wanted=wanted, differentiable=True, early=early and bool(wanted))
     coverage = None
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_(wrt_input)
@@ -93,7 +97,10 @@ def gradient(
 
                 mode = stack.enter_context(SurgeryMode(recipe, tape.where))
             # a copy: the first operation may work in place, which autograd refuses on a leaf
-            outputs = network(leaf.clone())
+            try:
+                outputs = network(leaf.clone())
+            except Reached:
+                outputs = leaf.new_empty((len(leaf), 0))
         if recipe is not None:
             coverage = mode.coverage
         scores = target.score(outputs, tape.records)

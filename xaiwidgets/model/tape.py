@@ -26,6 +26,10 @@ _TAPE: ContextVar[Tape | None] = ContextVar("xaiwidgets_tape", default=None)
 _AROUND: ContextVar[Callable[[str, Callable[[], Any]], Any] | None] = ContextVar("xaiwidgets_around", default=None)
 
 
+class Reached(Exception):  # noqa: N818 - not an error
+    """All that is wanted was recorded; what comes after need not be computed."""
+
+
 @dataclass
 class Tape:
     """What one pass records.
@@ -35,6 +39,7 @@ class Tape:
         differentiable: keep tensors that a gradient can be taken of.
         on_output: called with (name, output) after every module call; used once, when a model is traced.
         replaced: outputs that take the place of a layer call's own, by name.
+        early: end the pass with ``Reached`` once all that is wanted was kept.
         records: what was kept, by name.
     """
 
@@ -42,6 +47,7 @@ class Tape:
     differentiable: bool = False
     on_output: Callable[[str, Any], None] | None = None
     replaced: Mapping[str, Tensor] = field(default_factory=dict)
+    early: bool = False
     records: dict[str, Tensor] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     path: list[str] = field(default_factory=list)
@@ -67,6 +73,8 @@ class Tape:
             # nothing before this layer needs a gradient, so the graph starts here
             output = output.detach().requires_grad_()
         self.records[call] = output
+        if self.early and self.records.keys() >= self.wanted:
+            raise Reached
         # the next operation may work in place: it gets its own copy, the record stays as the layer gave it
         return output.clone()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xaiwidgets.errors import InvalidTarget
 
@@ -20,6 +20,33 @@ if TYPE_CHECKING:
 OUTPUTS = ("logit", "probability", "log_probability")
 #: How a channel's map becomes one score.
 POSITIONS = ("mean", "max", "center")
+
+
+class Scored(Protocol):
+    """What a pass can score: a function from outputs, and from hidden layers that it names, to one score an image."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the hidden layers that the score is read from."""
+        ...
+
+    def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the scores ``(N,)`` from outputs ``(N, K)`` (logits) and the recorded layers."""
+        ...
+
+
+class Goal(Scored, Protocol):
+    """What a picture is made for: a score with a name, and the unit that it is measured in."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What the score is measured in."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,11 @@ class Target:
     channel: int = 0
     position: str | tuple[int, int] = "mean"
     name: str = ""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the hidden layers that the score is read from."""
+        return (self.layer,) if self.layer else ()
 
     @property
     def unit(self) -> str:
@@ -83,6 +115,10 @@ class Target:
     def hidden(cls, layer: str, channel: int, position: str | tuple[int, int] = "mean") -> Question:
         """Ask for one channel of a hidden layer: its mean, its maximum, its center or one position."""
         return Question(layer=layer, channel=channel, position=position)
+
+
+#: For methods that make a picture for no class and no unit.
+NOTHING = Target()
 
 
 @dataclass(frozen=True)

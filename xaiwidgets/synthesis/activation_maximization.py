@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Self
 
 from xaiwidgets.core.cards import synthesizer
 from xaiwidgets.core.knobs import Choice, Range, knob
+from xaiwidgets.synthesis.run import Resumable, play
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from xaiwidgets.core.results import Synthesis
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
-    from xaiwidgets.synthesis.state import State
+    from xaiwidgets.model.targets import Goal
 
 
 @synthesizer(
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     "read reach a probability of 1 as well. Another start, seed or regularizer gives another picture: compare several "
     "before you say what a unit responds to.",
 )
-class ActivationMaximization:
+class ActivationMaximization(Resumable):
     """Gradient ascent on the score of a class or a hidden unit, in the space of pictures.
 
     Yields a picture ``(H, W, 3)`` in [0, 1] after every step. The score is a logit, or an activation for hidden units;
@@ -135,16 +134,8 @@ class ActivationMaximization:
         "gradient, so that steps shrink as the score levels off; none: plain gradient ascent, for far larger steps.",
         advanced=True,
     )
-    resume_from: State | None = dataclasses.field(default=None, repr=False, compare=False)
 
-    def resume(self, state: State) -> Self:
-        """Return this method going on from a result's ``state``, bit for bit on the CPU.
-
-        Live knobs may differ from those of the state, and ``iterations`` may be larger to go on past the end.
-        """
-        return dataclasses.replace(self, resume_from=state)
-
-    def steps(self, model: Model, start: Tensor | None, target: Target) -> Generator[Synthesis, Self | None, None]:
+    def steps(self, model: Model, start: Tensor | None, target: Goal) -> Generator[Synthesis, Self | None, None]:
         """Yield the picture after every step; live knobs of a method that is sent in act from the next step on.
 
         Args:
@@ -154,12 +145,4 @@ class ActivationMaximization:
         """
         from xaiwidgets.synthesis.ascent import Ascent
 
-        saved = self.resume_from
-        run = Ascent.begin(self, model, target, start) if saved is None else Ascent.go_on(self, model, target, saved)
-        if run.over:
-            yield run.result()
-        while not run.over:
-            run.advance()
-            sent = yield run.result()
-            if sent is not None:
-                run.adopt(sent)
+        return play(Ascent, self, model, target, start)

@@ -5,7 +5,7 @@ import torch
 
 from xaiwidgets.model.passes import Gradients
 from xaiwidgets.model.targets import Target
-from xaiwidgets.synthesis.state import read
+from xaiwidgets.synthesis.reading import read
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0, 0.0]])
 

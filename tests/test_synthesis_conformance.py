@@ -1,0 +1,164 @@
+"""Laws that every synthesizer keeps. A new card is tested here by being registered; SMALL makes its run short."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import random
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import xaiwidgets as xw
+from xaiwidgets.core.cards import ASKS, cards
+from xaiwidgets.core.knobs import Choice, Flag, Range
+from xaiwidgets.engine.run import drive, synthesize_steps
+from xaiwidgets.errors import InvalidImage, XaiError
+from xaiwidgets.model.targets import NOTHING
+
+CARDS = cards("synthesizer")
+every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
+SIDE = 32
+#: Hyper-parameters that keep the runs here short, by method.
+SMALL: dict[str, dict[str, Any]] = {
+    "activation_maximization": {"iterations": 5},
+}
+#: A live hyper-parameter and a value for it that changes the picture, where the first one found would not.
+MOVED: dict[str, tuple[str, Any]] = {}
+
+
+def make_net() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5),
+    ).eval()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return xw.Model(make_net(), size=SIDE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), name="small")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    return np.stack([rows, columns, 0.5 + 0.5 * np.sin(9 * rows * columns)], axis=2).astype(np.float32)
+
+
+def method_of(card):
+    return card.make(**SMALL.get(card.id, {}))
+
+
+def steps_of(card, model, photo, method=None):
+    start = model.input(photo) if "photo" in card.asks else None
+    goal = model.target(1) if "target" in card.asks else NOTHING
+    return drive(method or method_of(card), model, start, goal)
+
+
+def same(one, other):
+    return np.array_equal(one.image, other.image) and np.array_equal(one.curve, other.curve) and all(
+        np.array_equal(a.image, b.image) for a, b in zip(one.beside, other.beside, strict=True)
+    )  # fmt: skip
+
+
+@every_card
+def test_a_card_says_what_it_asks_for(card):
+    assert set(card.asks) <= set(ASKS)
+
+
+@every_card
+def test_pictures_are_pictures_and_progress_ends(card, model, photo):
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - read, not used
+    found = list(steps_of(card, model, photo))
+    assert found
+    for one in found:
+        assert one.image.dtype == np.float32 and one.image.ndim == 3 and one.image.shape[2] == 3
+        for picture in (one.image, *(exhibit.image for exhibit in one.beside)):
+            assert picture.min() >= 0 and picture.max() <= 1 and np.isfinite(picture).all()
+        assert all(exhibit.caption for exhibit in one.beside)
+        assert all(len(curve) == len(one.curve) for curve in one.curves.values())
+        assert 0 <= one.progress <= 1
+    assert all(one.progress <= other.progress and one.step <= other.step for one, other in pairwise(found))
+    assert found[-1].progress == 1
+    assert np.isfinite(found[-1].score) and found[-1].unit
+    assert found[-1].provenance.passes[0] > 0
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002 - read, not used
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+@every_card
+def test_the_same_seed_gives_the_same_run(card, model, photo):
+    assert same(list(steps_of(card, model, photo))[-1], list(steps_of(card, model, photo))[-1])
+
+
+@every_card
+def test_a_saved_run_goes_on_bit_for_bit(card, model, photo):
+    whole = list(steps_of(card, model, photo))
+    if len(whole) < 3:
+        pytest.fail(f"SMALL must let {card.id} take three steps")
+    state = pickle.loads(pickle.dumps(whole[1].state))
+    rest = list(steps_of(card, model, photo, method_of(card).resume(state)))
+    assert [one.step for one in rest] == [one.step for one in whole[2:]]
+    assert same(rest[-1], whole[-1])
+
+
+@every_card
+def test_a_live_knob_acts_at_the_next_step_and_is_logged(card, model, photo):
+    live = [k for k in card.knobs if k.live]
+    if not live:
+        pytest.skip("nothing of it can be moved")
+    method = method_of(card)
+    name, value = MOVED.get(card.id) or other_value(live[0], method)
+    old = getattr(method, name)
+    steps = steps_of(card, model, photo)
+    next(steps)
+    second = next(steps)
+    moved = [steps.send(dataclasses.replace(method, **{name: value})), *steps]
+    assert moved[0].events == ((second.step + 1, name, old, value),)
+    assert moved[-1].provenance.events == moved[0].events
+    plain = list(steps_of(card, model, photo))
+    assert not same(moved[-1], plain[-1])
+
+
+def other_value(knob, method):
+    now = getattr(method, knob.name)
+    domain = knob.domain
+    if isinstance(domain, Flag):
+        return knob.name, not now
+    if isinstance(domain, Choice):
+        return knob.name, next(v for v in domain.options if v != now)
+    assert isinstance(domain, Range)
+    wanted = now / 2 if now else (domain.low + domain.high) / 2
+    return knob.name, type(knob.default)(max(domain.low, wanted))
+
+
+@every_card
+def test_the_users_network_is_left_as_it_was(card, photo):
+    net = make_net().train()
+    mine = xw.Model(net, size=SIDE, name="mine")
+    kept = copy.deepcopy(net.state_dict()), [m.training for m in net.modules()]
+    steps = steps_of(card, mine, photo)
+    next(steps)
+    next(steps)
+    steps.close()
+    assert all(torch.equal(a, b) for a, b in zip(kept[0].values(), net.state_dict().values(), strict=True))
+    assert [m.training for m in net.modules()] == kept[1]
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules())
+    assert all(p.grad is None for p in net.parameters())
+
+
+@every_card
+def test_what_it_cannot_do_without_is_asked_for(card, model):
+    if "photo" in card.asks:
+        with pytest.raises(InvalidImage, match="image must be given"):
+            next(synthesize_steps(model, method_of(card), target=1))
+    elif "target" in card.asks:
+        with pytest.raises(XaiError, match="target"):
+            next(synthesize_steps(model, method_of(card)))
