@@ -160,6 +160,6 @@ def test_the_card_shows_what_it_is():
     assert (found.kind, found.family, found.section) == ("synthesizer", "maximization", "2.1")
     live = [knob.name for knob in found.knobs if knob.live]
     assert live == ["step_size", "momentum", "decay", "blur_width", "blur_every", "total_variation", "jitter",
-                    "clip_norm", "clip_contribution"]  # fmt: skip
+                    "rotation", "zoom", "clip_norm", "clip_contribution", "radius"]  # fmt: skip
     assert found.idea and found.how and found.formula and found.caution
     assert {"resume_from"}.isdisjoint(knob.name for knob in found.knobs)

@@ -33,4 +33,4 @@ def test_presets_differ():
 
 def test_without_regularizers_all_are_off():
     off = PRESETS["none"].knobs
-    assert {name for name, value in off.items() if value} == {"step_size", "blur_every"}
+    assert {name for name, value in off.items() if value} == {"step_size", "blur_every", "radius"}

@@ -26,7 +26,6 @@ def test_every_operator_is_the_identity_at_zero(picture, gradient):
     assert torch.equal(regularizers.blur(picture, 0.0), picture)
     assert torch.equal(regularizers.clip_norm(picture, 0.0), picture)
     assert torch.equal(regularizers.clip_contribution(picture, gradient, 0.0), picture)
-    assert torch.equal(regularizers.jitter(picture, (0, 0)), picture)
 
 
 def test_decay_shrinks_the_norm_geometrically(picture):
@@ -108,21 +107,6 @@ def test_clips_keep_ties():
     half = flat.clone()
     half[..., :5, :] = 1.0
     assert int((regularizers.clip_norm(half, 50) == 0).all(dim=1).sum()) == 50
-
-
-def test_jitter_is_a_roll_and_comes_back(picture):
-    moved = regularizers.jitter(picture, (3, -4))
-    close(moved, np.roll(picture.numpy(), (3, -4), axis=(2, 3)))
-    assert torch.equal(regularizers.jitter(moved, (-3, 4)), picture)
-
-
-def test_shifts_cover_both_directions_and_only_draw_when_on():
-    random = torch.Generator().manual_seed(0)
-    before = random.get_state()
-    assert regularizers.draw_shift(random, 0) == (0, 0)
-    assert torch.equal(random.get_state(), before)
-    shifts = {value for _ in range(200) for value in regularizers.draw_shift(random, 2)}
-    assert shifts == {-2, -1, 0, 1, 2}
 
 
 @pytest.mark.parametrize("name", ["decay", "blur", "clip_norm", "clip_contribution", "tv_gradient"])

@@ -38,7 +38,7 @@ class ActivationMaximization(Resumable):
     Yields a picture ``(H, W, 3)`` in [0, 1] after every step. The score is a logit, or an activation for hidden units;
     with jitter it is that of the shifted picture. Erhan et al. 2009 (gradient ascent), Simonyan et al. 2014, section 2
     (logit, L2 decay), Yosinski et al. 2015, section 3 (operators and their order); total variation and jitter as in
-    Mahendran and Vedaldi 2015 and Mordvintsev et al. 2015; momentum is ours. Pixels stay between black and white.
+    Mahendran and Vedaldi 2015 and Mordvintsev et al. 2015; momentum is ours. ``constraint`` says where pixels stay.
 
     Raises ``InvalidKnob``: the start ``photo`` without a photo; a fixed knob was changed while the run goes on.
     """
@@ -96,6 +96,22 @@ class ActivationMaximization(Resumable):
         unit="pixels",
         live=True,
     )
+    rotation: float = knob(
+        0.0,
+        Range(0.0, 45.0, step=1.0),
+        label="Rotation",
+        help="Every step sees the picture turned at random by up to so much; 0 is off.",
+        unit="degrees",
+        live=True,
+    )
+    zoom: float = knob(
+        0.0,
+        Range(0.0, 0.5, step=0.01),
+        label="Zoom",
+        help="Every step sees the picture larger or smaller by up to this share, at random; 0 is off.",
+        unit="share",
+        live=True,
+    )
     clip_norm: float = knob(
         0.0,
         Range(0.0, 95.0, step=1.0),
@@ -132,6 +148,24 @@ class ActivationMaximization(Resumable):
         label="Gradient divided by",
         help="rms, mean or max: of its own values, so that every step is equally long; first: the rms of the first "
         "gradient, so that steps shrink as the score levels off; none: plain gradient ascent, for far larger steps.",
+        advanced=True,
+    )
+
+    constraint: str = knob(
+        "box",
+        Choice(("box", "sphere", "none")),
+        label="Pixels stay",
+        help="box: between black and white; sphere: at one distance from the mean color (Erhan et al.); none: "
+        "anywhere, and only shown clipped.",
+        advanced=True,
+    )
+    radius: float = knob(
+        63.75,
+        Range(1.0, 255.0),
+        label="Radius",
+        help="Of the sphere: how far a value is from the mean color, as a root mean square. Photos are near 64.",
+        unit="gray levels",
+        live=True,
         advanced=True,
     )
 

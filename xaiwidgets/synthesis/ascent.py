@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.synthesis import regularizers
 from xaiwidgets.synthesis.canvas import Canvas
 from xaiwidgets.synthesis.climb import climb, direction, follow, rms
+from xaiwidgets.synthesis.poses import draw_pose
 from xaiwidgets.synthesis.reading import read
 from xaiwidgets.synthesis.run import Run
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Goal
-    from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
+    from xaiwidgets.synthesis.poses import Pose
     from xaiwidgets.synthesis.reading import Reading
 
 #: Standard deviation in gray levels of the noise against a zero gradient, at the first and the second time in a row.
@@ -35,12 +37,11 @@ class Ascent(Run):
 
     ARRAYS = ("picture", "gradient", "motion")
     VALUES = ("first", "nudges")
-    method: ActivationMaximization
     picture: Tensor
     gradient: Tensor
     motion: Tensor
 
-    def __init__(self, method: ActivationMaximization, model: Model, target: Goal, photo: Tensor | None = None) -> None:
+    def __init__(self, method: Any, model: Model, target: Goal, photo: Tensor | None = None) -> None:
         super().__init__(method, model, target, photo)
         self.canvas = Canvas(model)
         self.nudges, self.first = 0, 0.0
@@ -56,10 +57,8 @@ class Ascent(Run):
     def advance(self) -> None:
         """Do one step: move the picture along the last gradient, regularize it, and pass it through the network."""
         if self.gradient.any():
-            self.nudges, self.first = 0, self.first or rms(self.gradient)
-            ascent = direction(self.gradient, self.method.normalization, self.first)
-            motion = follow(self.motion, ascent, self.method.momentum)
-            picture = climb(self.picture, self.gradient, motion, self.method, self.step + 1)
+            self.nudges, self.first = 0, self.first or self.size_of(self.gradient)
+            picture, motion = self.moved()
         elif self.nudges < len(NUDGES):
             picture, motion = self._nudge(), self.motion
         else:
@@ -70,13 +69,44 @@ class Ascent(Run):
             return
         finite = bool(picture.isfinite().all())
         if finite:
-            picture = self.canvas.clip(picture)
+            picture = self.bounded(picture)
             gradient, reading, finite = self._pass(picture)
         if not finite:
             self.stop("the next picture, its score or its gradient is not finite. Lower the step size and start anew")
             return
         self.picture, self.gradient, self.motion = picture, gradient, motion
-        self.log(reading.score, **reading.chance)
+        self.log(reading.score, **reading.chance, **self.measured(reading))
+
+    def moved(self) -> tuple[Tensor, Tensor]:
+        """Return the picture after a step along the gradient, before it is bounded, and the running mean."""
+        ascent = direction(self.gradient, self.method.normalization, self.first)
+        motion = follow(self.motion, ascent, self.method.momentum)
+        return climb(self.picture, self.gradient, motion, self.method, self.step + 1), motion
+
+    def bounded(self, picture: Tensor) -> Tensor:
+        """Return the picture moved to where pictures may be: colors that can be shown, or one distance from the mean.
+
+        On the sphere (Erhan et al. 2009) all pictures are equally far from the mean color, whatever the step.
+        """
+        if self.method.constraint == "box":
+            return self.canvas.clip(picture)
+        if self.method.constraint == "none":
+            return picture
+        length = picture.norm()
+        return picture * (self.method.radius * math.sqrt(picture.numel()) / length) if length else picture
+
+    def size_of(self, gradient: Tensor) -> float:
+        """Return the size of a gradient that later ones are divided by when steps are to shrink."""
+        return rms(gradient)
+
+    def measured(self, reading: Reading) -> dict[str, float]:
+        """Return what is logged of a step beside score and probability."""
+        return {}
+
+    def pose(self) -> Pose:
+        """Return how the network is shown the next picture."""
+        method = self.method
+        return draw_pose(self.random, method.jitter, method.rotation, method.zoom)
 
     def pixels(self) -> NDArray[np.float32]:
         """Return the picture as colors."""
@@ -97,8 +127,8 @@ class Ascent(Run):
 
     def _pass(self, picture: Tensor) -> tuple[Tensor, Reading, bool]:
         """Return the gradient by gray levels, what the network said, and whether all of it is finite."""
-        shift = regularizers.draw_shift(self.random, self.method.jitter)
-        found = self.ask(self.canvas.inputs(regularizers.jitter(picture, shift)))
-        gradient = regularizers.jitter(self.canvas.per_gray_level(found.input), (-shift[0], -shift[1]))
+        pose = self.pose()
+        found = self.ask(self.canvas.inputs(pose.show(picture)))
+        gradient = pose.back(self.canvas.per_gray_level(found.input))
         finite = bool(gradient.isfinite().all() and found.score.isfinite().all())
         return gradient, read(found, self.target, self.model), finite

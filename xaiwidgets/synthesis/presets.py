@@ -36,6 +36,9 @@ _OFF: dict[str, Any] = {
     "blur_every": 4,
     "total_variation": 0.0,
     "jitter": 0,
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "radius": 63.75,
     "clip_norm": 0.0,
     "clip_contribution": 0.0,
 }

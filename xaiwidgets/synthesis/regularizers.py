@@ -2,7 +2,7 @@
 
 A picture here is ``(1, C, H, W)`` in gray levels of 0 to 255 less the data set's mean color, so 0 is that color.
 Each operator with its strength at 0 returns the picture as it came. Definitions: Yosinski et al. 2015,
-section 3 (decay, blur, the two clips), Mahendran and Vedaldi 2015 (total variation), Mordvintsev et al. 2015 (jitter).
+section 3 (decay, blur, the two clips), Mahendran and Vedaldi 2015 (total variation).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
 
 #: Added under the root of the total variation, in squared gray levels, so that flat regions have a derivative.
 FLAT = 1.0
@@ -61,21 +61,6 @@ def clip_contribution(picture: Tensor, gradient: Tensor, percent: float) -> Tens
     would move if the pixel were set to the mean color (Yosinski et al. 2015, section 3).
     """
     return _clip(picture, (picture * gradient).sum(dim=1, keepdim=True).abs(), percent)
-
-
-def draw_shift(generator: Generator, pixels: int) -> tuple[int, int]:
-    """Return a random (row, column) shift of up to ``pixels`` each way; nothing is drawn when ``pixels`` is 0."""
-    if not pixels:
-        return 0, 0
-    import torch
-
-    row, column = torch.randint(-pixels, pixels + 1, (2,), generator=generator).tolist()
-    return int(row), int(column)
-
-
-def jitter(picture: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Return the picture moved by (row, column) pixels; what leaves on one side comes in on the other."""
-    return picture.roll(shift, (2, 3)) if any(shift) else picture
 
 
 def _differences(picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,64 @@
+"""Views of a picture: identities, the way back for gradients, and what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from xaiwidgets.synthesis.poses import Pose, draw_pose
+
+
+@pytest.fixture
+def picture():
+    return torch.randn(1, 3, 12, 17, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def test_a_pose_that_does_nothing_gives_the_picture(picture):
+    assert Pose().show(picture) is picture
+    assert Pose().back(picture) is picture
+
+
+def test_a_shift_is_a_roll_and_comes_back(picture):
+    pose = Pose((3, -4))
+    np.testing.assert_array_equal(pose.show(picture), np.roll(picture.numpy(), (3, -4), axis=(2, 3)))
+    assert torch.equal(pose.back(pose.show(picture)), picture)
+
+
+def test_a_quarter_turn_of_a_square_is_that_of_numpy():
+    square = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    turned = Pose(angle=90.0).show(square)
+    candidates = [np.rot90(square.numpy(), k, axes=(2, 3)) for k in (1, 3)]
+    assert any(np.allclose(turned, wanted, atol=1e-9) for wanted in candidates)
+
+
+def test_an_upright_shape_keeps_its_aspect_when_it_is_turned():
+    """A disc stays a disc in a picture that is no square."""
+    rows, columns = torch.meshgrid(torch.arange(24) - 11.5, torch.arange(40) - 19.5, indexing="ij")
+    disc = (rows.hypot(columns) < 9).double()[None, None]
+    assert float((Pose(angle=45.0).show(disc) - disc).abs().mean()) < 0.02
+
+
+def test_a_zoom_makes_things_larger(picture):
+    dot = torch.zeros(1, 1, 21, 21)
+    dot[..., 8:13, 8:13] = 1.0
+    assert float(Pose(scale=1.4).show(dot).sum()) == pytest.approx(25 * 1.4**2, rel=0.05)
+
+
+@pytest.mark.parametrize("pose", [Pose((2, 1)), Pose(angle=13.0), Pose((1, -2), -31.0, 1.2), Pose(scale=0.8)], ids=str)
+def test_the_way_back_is_the_adjoint(picture, pose):
+    other = torch.randn(picture.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    one = float((pose.show(picture) * other).sum())
+    assert one == pytest.approx(float((picture * pose.back(other)).sum()), rel=1e-10)
+
+
+def test_only_what_is_on_is_drawn():
+    random = torch.Generator().manual_seed(0)
+    before = random.get_state()
+    assert draw_pose(random) == Pose()
+    assert torch.equal(random.get_state(), before)
+    poses = [draw_pose(random, 2, 10.0, 0.1) for _ in range(300)]
+    assert {pose.shift[0] for pose in poses} == {-2, -1, 0, 1, 2}
+    angles, scales = [pose.angle for pose in poses], [pose.scale for pose in poses]
+    assert -10 <= min(angles) < -9 and 9 < max(angles) <= 10
+    assert 0.9 <= min(scales) < 0.91 and 1.09 < max(scales) <= 1.1
