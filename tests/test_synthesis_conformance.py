@@ -27,6 +27,8 @@ SIDE = 32
 #: Hyper-parameters that keep the runs here short, by method.
 SMALL: dict[str, dict[str, Any]] = {
     "activation_maximization": {"iterations": 5},
+    "class_model_visualization": {"iterations": 5},
+    "regularized_optimization": {"iterations": 5},
 }
 #: A live hyper-parameter and a value for it that changes the picture, where the first one found would not.
 MOVED: dict[str, tuple[str, Any]] = {}

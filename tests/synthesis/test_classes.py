@@ -37,7 +37,7 @@ def test_a_class_is_reached(model, name):
 
 @pytest.mark.lab
 def test_nearly_all_classes_are_reached(model):
-    """50 classes drawn with a fixed seed; three minutes on one core. 49 were reached, 48 within 128 steps; not space bar."""
+    """50 classes drawn with a fixed seed, three minutes. 49 were reached, 48 within 128 steps; not space bar."""
     drawn = sorted(np.random.default_rng(2026).choice(model.classes, 50, replace=False).tolist())
     reached = 0
     for label in drawn:

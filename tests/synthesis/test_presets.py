@@ -4,31 +4,35 @@ import json
 
 import pytest
 
-from xaiwidgets.core.knobs import knobs_of
-from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
-from xaiwidgets.synthesis.presets import PRESETS
+from xaiwidgets.core.cards import card, cards
+from xaiwidgets.synthesis.presets import PRESETS, PRINTED, presets_of
 
-KNOBS = {knob.name: knob for knob in knobs_of(ActivationMaximization)}
-
-
-def test_the_first_preset_is_the_default():
-    name, calm = next(iter(PRESETS.items()))
-    assert name == "calm"
-    assert ActivationMaximization(**calm.knobs) == ActivationMaximization()
+ALL = [(made, name) for made in cards("synthesizer") for name in presets_of(made.id)]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_name_every_live_knob_and_no_other(name):
-    preset = PRESETS[name]
-    assert set(preset.knobs) == {knob.name for knob in KNOBS.values() if knob.live}
-    made = ActivationMaximization(**preset.knobs)
+@pytest.mark.parametrize("method", ["activation_maximization", "regularized_optimization"])
+def test_the_first_preset_is_the_default(method):
+    first = next(iter(presets_of(method).values()))
+    assert card(method).make(**first.knobs) == card(method).make()
+
+
+def test_most_methods_have_none():
+    assert presets_of("class_model_visualization") == {}
+
+
+@pytest.mark.parametrize(("made", "name"), ALL, ids=[f"{made.id}-{name}" for made, name in ALL])
+def test_presets_name_every_live_knob_and_no_other(made, name):
+    preset = presets_of(made.id)[name]
+    assert set(preset.knobs) == {knob.name for knob in made.knobs if knob.live}
+    made = made.make(**preset.knobs)
     assert {key: getattr(made, key) for key in preset.knobs} == dict(preset.knobs)
     assert json.loads(json.dumps(dict(preset.knobs))) == dict(preset.knobs)
     assert preset.title and preset.idea
 
 
 def test_presets_differ():
-    assert len({tuple(sorted(preset.knobs.items())) for preset in PRESETS.values()}) == len(PRESETS)
+    for presets in (PRESETS, PRINTED):
+        assert len({tuple(sorted(preset.knobs.items())) for preset in presets.values()}) == len(presets)
 
 
 def test_without_regularizers_all_are_off():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.synthesis import regularizers
 from xaiwidgets.synthesis.canvas import Canvas
@@ -35,8 +35,8 @@ class Ascent(Run):
         nudges: how often, in a row, noise was added against a zero gradient. ``first``: rms of the first gradient.
     """
 
-    ARRAYS = ("picture", "gradient", "motion")
-    VALUES = ("first", "nudges")
+    ARRAYS: ClassVar[tuple[str, ...]] = ("picture", "gradient", "motion")
+    VALUES: ClassVar[tuple[str, ...]] = ("first", "nudges")
     picture: Tensor
     gradient: Tensor
     motion: Tensor
@@ -48,7 +48,11 @@ class Ascent(Run):
 
     def begin(self) -> None:
         """Draw the start picture and pass it through the network."""
-        self.picture = self.canvas.start(self.method.start, self.photo, self.random)
+        self.start_from(self.method.start)
+
+    def start_from(self, name: str) -> None:
+        """Begin with one of the canvas' start pictures."""
+        self.picture = self.canvas.start(name, self.photo, self.random)
         self.motion = self.picture.new_zeros(self.picture.shape)
         self.gradient, _, finite = self._pass(self.picture)
         if not finite:

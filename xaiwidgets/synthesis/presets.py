@@ -1,8 +1,8 @@
-"""Named settings of activation maximization, as data. Each names all live knobs, so it works while a run goes on.
+"""Named settings of methods, as data. Each names all live knobs, so it works while a run goes on.
 
-The four of Yosinski et al. 2015, table 1, keep the paper's decay, blur and clips; their step is a fixed number of gray
-levels in place of the paper's learning rates, which were made for other networks and up to 1000 steps, and the second
-and the fourth need momentum to reach a confident class in about 128 steps.
+Those of activation maximization after Yosinski et al. 2015, table 1, keep the paper's decay, blur and clips; their step
+is a fixed number of gray levels in place of the paper's learning rates, which were made for other networks and up to
+1000 steps, and the second and the fourth need momentum to reach a confident class in about 128 steps.
 """
 
 from __future__ import annotations
@@ -88,3 +88,64 @@ PRESETS: dict[str, Preset] = {
         "Plain gradient ascent: certain of its class, and unreadable.",
     ),
 }
+
+
+def _printed(title: str, idea: str, **knobs: Any) -> Preset:
+    return Preset(title, idea, {**_PAPER, **knobs})
+
+
+#: All live knobs of regularized optimization, off, with the paper's constant learning rate.
+_PAPER: dict[str, Any] = {
+    "decay": 0.0,
+    "blur_width": 0.0,
+    "blur_every": 4,
+    "clip_norm": 0.0,
+    "clip_contribution": 0.0,
+    "rate": "constant",
+    "step_size": 1.5,
+    "eta": 100.0,
+    "progress": 2.0,
+}
+
+#: The four settings that Yosinski et al. 2015 print in table 1, with the learning rates of their released code.
+PRINTED: dict[str, Preset] = {
+    "third": _printed(
+        "Blur, any network",
+        "The paper's third setting with steps that fit any network: most figures in the paper, quickly.",
+        decay=1e-4,
+        blur_width=1.0,
+        rate="first",
+    ),
+    "printed_1": _printed(
+        "1 as printed: sparse by norm",
+        "Half of the pixels, the faintest, are erased at every step; 500 steps, each to raise the score by 2.",
+        blur_width=0.5,
+        clip_norm=50.0,
+        rate="progress",
+    ),
+    "printed_2": _printed(
+        "2 as printed: strong decay",
+        "Fades by almost a third at every step, the faintest fifth erased; 750 steps.",
+        decay=0.3,
+        clip_norm=20.0,
+    ),
+    "printed_3": _printed(
+        "3 as printed: blur",
+        "A wide blur every four steps and hardly any decay; 1,000 steps.",
+        decay=1e-4,
+        blur_width=1.0,
+    ),
+    "printed_4": _printed(
+        "4 as printed: sparse by contribution",
+        "All but the tenth of the pixels that matter most are erased at every step; 1,000 steps.",
+        blur_width=0.5,
+        clip_contribution=90.0,
+        rate="progress",
+        eta=1e8,
+    ),
+}
+
+
+def presets_of(method: str) -> Mapping[str, Preset]:
+    """Return the presets of a synthesizer by its id; the first is its default. Most have none."""
+    return {"activation_maximization": PRESETS, "regularized_optimization": PRINTED}.get(method, {})

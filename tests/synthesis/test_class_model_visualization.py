@@ -1,0 +1,72 @@
+"""Class model visualization: its closed form, its first step, and what the penalty does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import xaiwidgets as xw
+from xaiwidgets.synthesis.class_model_visualization import ClassModelVisualization
+
+
+def run(model, target, **knobs):
+    return list(ClassModelVisualization(**knobs).steps(model, None, model.target(target)))
+
+
+def picture(found):
+    return found.state.arrays["picture"]
+
+
+def test_the_optimum_of_a_linear_score_is_known(linear_net):
+    """argmax w·x − λ‖x‖² is w / (2λ); the weight by gray levels is that by the input over the deviation."""
+    knobs = {"l2": 1e-5, "steps_by": "first", "step_size": 1.0, "iterations": 2000}
+    found = run(linear_net, 1, **knobs)[-1]
+    weight = linear_net.module[1].weight[1].detach().numpy() / (0.25 * 255)
+    wanted = weight / (2 * 1e-5)
+    error = np.linalg.norm(picture(found).ravel() - wanted) / np.linalg.norm(wanted)
+    assert error < 1e-3
+    assert found.terms["score less penalty"] == pytest.approx(float(weight @ weight / (4e-5)), rel=1e-3)
+
+
+def test_the_first_step_is_along_the_gradient_at_the_mean_color(conv_net):
+    import torch
+
+    found = run(conv_net, 2, iterations=1)[0]
+    std = torch.tensor([0.2, 0.25, 0.3])[:, None, None] * 255
+    slope = (conv_net.gradient(torch.zeros(1, 3, 16, 16), conv_net.target(2)).input / std).numpy()
+    np.testing.assert_allclose(picture(found), 2.0 * slope / np.abs(slope).max(), atol=1e-5)
+
+
+@pytest.mark.parametrize("net", ["conv", "shapes"])
+def test_a_stronger_penalty_keeps_the_picture_nearer_to_the_mean(net, conv_net):
+    model = conv_net if net == "conv" else xw.load_model("shapes_gap")
+    norms = [np.linalg.norm(picture(run(model, 1, l2=l2, iterations=60)[-1])) for l2 in (1e-7, 1e-5, 1e-4)]
+    assert norms[0] > norms[1] > norms[2]
+
+
+def test_raising_the_penalty_while_it_runs_shrinks_the_picture(conv_net):
+    method = ClassModelVisualization(l2=1e-6, iterations=60)
+    steps = method.steps(conv_net, None, conv_net.target(1))
+    for _ in range(40):
+        found = next(steps)
+    norms = [
+        np.linalg.norm(picture(found)),
+        np.linalg.norm(picture(steps.send(ClassModelVisualization(l2=1e-4, iterations=60)))),
+    ]
+    norms += [np.linalg.norm(picture(one)) for one in steps]
+    near = next(place for place, norm in enumerate(norms) if norm < 0.2 * norms[0])
+    assert near < 20, "equally long steps swing around the new optimum once they are there"
+    assert (np.diff(norms[: near + 1]) < 0).all()
+
+
+def test_the_score_rises_and_nothing_is_clipped(conv_net):
+    found = run(conv_net, 3, l2=1e-7, iterations=96)
+    smooth = np.convolve(found[-1].curve, np.ones(8) / 8, "valid")
+    assert (np.diff(smooth) > -1e-4 * np.abs(smooth).max()).all()
+    assert set(found[-1].curves) == {"probability", "penalty", "score less penalty"}
+
+
+@pytest.mark.slow
+def test_the_bundled_network_is_certain():
+    found = run(xw.load_model(), "espresso")[-1]
+    assert found.terms["probability"] > 0.9
