@@ -27,6 +27,7 @@ SIDE = 32
 #: Hyper-parameters that keep the runs here short, by method.
 SMALL: dict[str, dict[str, Any]] = {
     "activation_maximization": {"iterations": 5},
+    "center_bias_optimization": {"pace": 0.02},
     "class_model_visualization": {"iterations": 5},
     "regularized_optimization": {"iterations": 5},
 }

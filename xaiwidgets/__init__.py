@@ -176,6 +176,7 @@ _NAMES = {
     "ActivationMaximization": "synthesis.activation_maximization",
     "ClassModelVisualization": "synthesis.class_model_visualization",
     "RegularizedOptimization": "synthesis.regularized_optimization",
+    "CenterBiasOptimization": "synthesis.center_bias_optimization",
     "Exhibit": "core.results",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
