@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "activation_maximization": {"iterations": 5},
     "center_bias_optimization": {"pace": 0.02},
     "class_model_visualization": {"iterations": 5},
+    "multifaceted_visualization": {"pictures": "digits", "crops": 0, "used": 40, "facets": 2, "iterations": 3},
     "regularized_optimization": {"iterations": 5},
 }
 #: A live hyper-parameter and a value for it that changes the picture, where the first one found would not.

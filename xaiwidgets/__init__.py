@@ -176,6 +176,8 @@ _NAMES = {
     "ActivationMaximization": "synthesis.activation_maximization",
     "ClassModelVisualization": "synthesis.class_model_visualization",
     "RegularizedOptimization": "synthesis.regularized_optimization",
+    "MultifacetedVisualization": "synthesis.multifaceted_visualization",
+    "mean_image_init": "synthesis.facets",
     "CenterBiasOptimization": "synthesis.center_bias_optimization",
     "Exhibit": "core.results",
     "Explorer": "apps.explorer",

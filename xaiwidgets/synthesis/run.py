@@ -142,6 +142,11 @@ class Run(ABC):
         for name, value in {"objective": objective, **measured}.items():
             self._curves.setdefault(name, []).append(float(value))
 
+    @property
+    def measures(self) -> dict[str, float]:
+        """What was measured after the last step, by name; empty before the first."""
+        return {name: values[-1] for name, values in self._curves.items()}
+
     def note(self, words: str) -> None:
         """Add a note, unless it was made before."""
         self.notes += () if words in self.notes else (words,)
@@ -173,8 +178,8 @@ class Run(ABC):
 
     def result(self) -> Synthesis:
         """Return the picture and all that is known of it; nothing in it changes when the run goes on."""
-        curves = {name: np.asarray(values, np.float32) for name, values in self._curves.items()}
-        terms = {name: values[-1] for name, values in self._curves.items()} | self.terms()
+        curves = self.curves()
+        terms = self.measures | self.terms()
         return Synthesis(
             image=self.pixels(),
             score=terms.get("objective", math.nan),
@@ -185,12 +190,16 @@ class Run(ABC):
             terms=terms,
             events=self.events,
             notes=self.notes,
-            state=self.save(curves),
+            state=self.save(),
             curves={name: curve for name, curve in curves.items() if name != "objective"},
             beside=self.beside(),
         )
 
-    def save(self, curves: dict[str, NDArray[np.float32]]) -> Saved:
+    def curves(self) -> dict[str, NDArray[np.float32]]:
+        """Return what was measured after every step, by name; the objective is the first."""
+        return {name: np.asarray(values, np.float32) for name, values in self._curves.items()}
+
+    def save(self) -> Saved:
         """Return what it takes to go on from here."""
         return Saved(
             method=type(self.method).card.id,
@@ -201,7 +210,7 @@ class Run(ABC):
             arrays={name: _array(getattr(self, name)) for name in self.ARRAYS},
             values={name: getattr(self, name) for name in self.VALUES},
             random=self.random.get_state().numpy(),
-            curves=curves,
+            curves=self.curves(),
             notes=self.notes,
             events=self.events,
             knobs={k.name: getattr(self.method, k.name) for k in knobs_of(self.method)},
