@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "class_model_visualization": {"iterations": 5},
     "multifaceted_visualization": {"pictures": "digits", "crops": 0, "used": 40, "facets": 2, "iterations": 3},
     "regularized_optimization": {"iterations": 5},
+    "representation_inversion": {"iterations": 5, "repeats": 2},
 }
 #: A live hyper-parameter and a value for it that changes the picture, where the first one found would not.
 MOVED: dict[str, tuple[str, Any]] = {}

@@ -1,0 +1,286 @@
+"""A run that finds pictures from which layers read what they read from a photo: of one layer, or of every stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xaiwidgets.core.results import Exhibit
+from xaiwidgets.errors import InvalidImage
+from xaiwidgets.synthesis import priors
+from xaiwidgets.synthesis.canvas import Canvas
+from xaiwidgets.synthesis.matching import Features, Part, features, middle
+from xaiwidgets.synthesis.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from xaiwidgets.model.model import Model
+    from xaiwidgets.model.targets import Goal
+    from xaiwidgets.synthesis.representation_inversion import RepresentationInversion
+    from xaiwidgets.synthesis.run import Saved
+
+#: Gray levels to a unit of the pictures here: half of the way from black to white.
+UNIT = 127.5
+#: Standard deviation of the noise that a run starts from, in these units.
+NOISE = 0.1
+#: How much steeper than a color's size its differences to neighbors are penalized: in photos they are so much smaller.
+EDGE = 6.5
+#: How much of the running mean of squared slopes is kept at a step (Kingma and Ba 2015), and what keeps it above 0.
+KEPT, ABOVE = 0.999, 1e-12
+#: What a change of has the photo's features read anew.
+PARTS = ("group", "channels", "rows", "columns", "down", "right")
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """The pictures of one layer, and how they got there.
+
+    Attributes:
+        goal: what is compared with the photo. ``pictures``: ``(N, C, H, W)`` in units of ``UNIT``, one a start.
+        slope: derivative of ``errors`` by them, ``None`` where it must be taken anew.
+        motion, size: running means of slopes and of their squares.
+        weight: the sum of the weights in ``motion``. ``turns``: how many steps were done.
+        errors: squared relative errors ``(N,)``. ``before``: the mean of those of the start.
+    """
+
+    goal: Features
+    pictures: Tensor
+    motion: Tensor
+    size: Tensor
+    errors: Tensor
+    before: float
+    slope: Tensor | None = None
+    weight: float = 0.0
+    turns: int = 0
+
+
+#: What of a memory is saved as an array, and as a number.
+KEPT_ARRAYS, KEPT_VALUES = ("pictures", "motion", "size", "errors", "slope"), ("weight", "turns", "before")
+
+
+class Inversion(Run):
+    """A run in progress: ``memories`` holds one a layer, and they take turns, so that all of them grow."""
+
+    VALUES = ("kept",)
+    method: RepresentationInversion
+    memories: tuple[Memory, ...]
+
+    def __init__(self, method: RepresentationInversion, model: Model, target: Goal, photo: Tensor | None) -> None:
+        super().__init__(method, model, target, photo)
+        self.canvas = Canvas(model)
+        if photo is None:
+            raise InvalidImage("image must be given to invert what a layer reads from it.")
+        self.original = self.canvas.start("photo", photo, self.random) / UNIT
+        self.shown = model.layer(method.layer or middle(model)).name
+        stages = [stage.name for stage in model.stages] if method.layers == "stages" else []
+        self.layers = sorted({self.shown, *stages}, key=lambda name: model.layer(name).order)
+
+    @property
+    def unit(self) -> str:
+        """What is made small: the error and the two priors."""
+        return "energy"
+
+    @property
+    def planned(self) -> int:
+        """How many steps there are to be, of all layers together."""
+        return super().planned * len(self.layers)
+
+    def begin(self) -> None:
+        """Read the photo's features and those of the noise that all layers start from."""
+        import torch
+
+        noise = [self.canvas.noise(self.random) for _ in range(self.method.repeats)]
+        start = self._fit(NOISE * torch.cat(noise))
+        goals = self._goals()
+        found = self.model.activations(self._inputs(start), self.layers)
+        zeros, memories = torch.zeros_like(start), []
+        for name in self.layers:
+            errors = goals[name].score(start, found)
+            memories.append(Memory(goals[name], start, zeros, zeros, errors, float(errors.mean())))
+        self.memories = tuple(memories)
+
+    def advance(self) -> None:
+        """Do one step of the layer whose turn it is, and measure all that is shown."""
+        turn = self.step % len(self.memories)
+        memory = self.memories[turn]
+        slope = memory.slope
+        if slope is None:
+            memory, slope = self._look(memory, memory.pictures)
+        moved = self._move(memory, slope)
+        made, ahead = self._look(moved, self._fit(moved.pictures))
+        if not all(bool(found.isfinite().all()) for found in (made.pictures, made.errors, ahead)):
+            self.stop("a picture or its error is not finite. Lower the step size or the weights and start anew")
+            return
+        if not slope.any() and not ahead.any() and float(made.errors.max()) > 0:
+            self.stop("no pixel changes what the layer gives, so nothing can be learned from it. Choose another layer")
+            return
+        self.memories = (*self.memories[:turn], made, *self.memories[turn + 1 :])
+        self._log()
+
+    def pixels(self) -> NDArray[np.float32]:
+        """Return the picture of the layer of the knob, from the first start."""
+        return self._pixels(self._memory().pictures[:1])
+
+    def terms(self) -> dict[str, float]:
+        """Return the error of the start, for the layer that is shown."""
+        return {"error at the start": self._memory().before ** 0.5}
+
+    def beside(self) -> tuple[Exhibit, ...]:
+        """Return the photo; the pictures of all layers, or of all starts and where these differ."""
+        found = [Exhibit(self._pixels(self.original), "The photo")]
+        if len(self.memories) > 1:
+            for memory in self.memories:
+                words = f"{memory.goal.layer}: {self._words(memory, 0)}, {memory.turns} steps"
+                found.append(Exhibit(self._pixels(memory.pictures[:1]), words))
+        shown = self._memory()
+        if len(shown.pictures) > 1:
+            for number in range(len(shown.pictures)):
+                words = f"Start {number + 1}: {self._words(shown, number)}"
+                found.append(Exhibit(self._pixels(shown.pictures[number : number + 1]), words))
+            found.append(self._spread(shown.pictures))
+        return tuple(found)
+
+    def adopted(self, old: Any) -> None:
+        """Read the photo's features anew when another part of them counts."""
+        if any(getattr(old, name) != getattr(self.method, name) for name in PARTS):
+            self._reread()
+
+    def save(self, curves: dict[str, NDArray[np.float32]]) -> Saved:
+        """Return what it takes to go on from here; a layer's arrays are shared by all states until its next turn."""
+        arrays: dict[str, Tensor | None] = {"photo": self.original}
+        for number, memory in enumerate(self.memories):
+            arrays |= {f"{number} {name}": getattr(memory, name) for name in KEPT_ARRAYS}
+        self.kept = tuple(tuple(getattr(memory, name) for name in KEPT_VALUES) for memory in self.memories)
+        found = {name: None if tensor is None else self.canvas.array(tensor) for name, tensor in arrays.items()}
+        return dataclasses.replace(super().save(curves), arrays=found)
+
+    def restore(self, saved: Saved) -> None:
+        """Go on as it was, with the same photo.
+
+        Raises:
+            InvalidImage: it is another photo. Also what ``Run.restore`` raises.
+        """
+        super().restore(saved)
+        if not np.array_equal(saved.arrays["photo"], self.canvas.array(self.original)):  # type: ignore[arg-type]
+            raise InvalidImage("image must be the photo of the saved run; got another one. Start a new run for it.")
+        goals = self._goals()
+        memories = []
+        for number, (name, values) in enumerate(zip(self.layers, self.kept, strict=True)):
+            arrays: dict[str, Any] = {}
+            for one in KEPT_ARRAYS:
+                array = saved.arrays[f"{number} {one}"]
+                arrays[one] = None if array is None else self.canvas.tensor(array)
+            memories.append(Memory(goals[name], **arrays, **dict(zip(KEPT_VALUES, values, strict=True))))
+        self.memories = tuple(memories)
+        if any(saved.knobs[name] != getattr(self.method, name) for name in PARTS):
+            self._reread()
+
+    def _goals(self) -> dict[str, Features]:
+        """Return what is compared, by layer."""
+        part = Part(**{name: getattr(self.method, name) for name in PARTS})
+        found = self.model.activations(self._inputs(self.original), self.layers)
+        return {name: features(self.model.layer(name), found[name], part) for name in self.layers}
+
+    def _reread(self) -> None:
+        """Compare with another part of the photo's features; slopes and errors follow at each layer's next turn."""
+        goals = self._goals()
+        self.memories = tuple(dataclasses.replace(m, goal=goals[m.goal.layer], slope=None) for m in self.memories)
+
+    def _look(self, memory: Memory, pictures: Tensor) -> tuple[Memory, Tensor]:
+        """Return the memory with these pictures, their errors, and the errors' slope; and that slope."""
+        found = self.ask(self._inputs(pictures), memory.goal)
+        slope = self.canvas.per_gray_level(found.input) * UNIT
+        return dataclasses.replace(memory, pictures=pictures, errors=found.score, slope=slope), slope
+
+    def _move(self, memory: Memory, slope: Tensor) -> Memory:
+        """Return the memory with its pictures one step further down; they may leave the range of colors."""
+        method, pictures = self.method, memory.pictures
+        values, area = pictures[0].numel(), pictures[0, 0].numel()
+        if method.alpha_weight:
+            slope = slope + method.alpha_weight / values * priors.alpha_slope(pictures, method.alpha)
+        if method.tv_weight:
+            slope = slope + method.tv_weight * EDGE**2 / area * priors.variation_slope(pictures, method.beta)
+        slope = slope * values  # a step's size means the same for every picture size
+        rate, fresh = self._rate(memory.turns)
+        motion, weight = (slope.new_zeros(slope.shape), 0.0) if fresh else (memory.motion, memory.weight)
+        if method.optimizer == "momentum":
+            motion = method.momentum * motion - rate * slope
+            return dataclasses.replace(memory, pictures=pictures + motion, motion=motion, turns=memory.turns + 1)
+        motion = method.momentum * motion + (1 - method.momentum) * slope
+        weight = method.momentum * weight + (1 - method.momentum)
+        size = KEPT * memory.size + (1 - KEPT) * slope.square()
+        length = (size / (1 - KEPT ** (memory.turns + 1))).sqrt() + ABOVE
+        return dataclasses.replace(
+            memory,
+            pictures=pictures - rate * motion / weight / length,
+            motion=motion,
+            size=size,
+            weight=weight,
+            turns=memory.turns + 1,
+        )
+
+    def _rate(self, turn: int) -> tuple[float, bool]:
+        """Return the size of the step after ``turn`` steps, and whether it is new, so that motion starts anew."""
+        if self.method.schedule == "constant":
+            return self.method.step_size, False
+        first, second = self.method.iterations // 4, 3 * self.method.iterations // 4
+        return self.method.step_size * 0.1 ** ((turn >= first) + (turn >= second)), turn in {first, second}
+
+    def _log(self) -> None:
+        """Log the means over all layers and starts, and the error of each layer where there are several."""
+        measured = [self._measure(memory) for memory in self.memories]
+        means = {name: sum(one[name] for one in measured) / len(measured) for name in measured[0]}
+        each: dict[str, float] = {}
+        if len(self.memories) > 1:
+            each = {f"error of {m.goal.layer}": one["error"] for m, one in zip(self.memories, measured, strict=True)}
+        energy = means["squared_error"] + means["alpha_prior"] + means["tv_prior"]
+        self.log(energy, **means, **each)
+
+    def _measure(self, memory: Memory) -> dict[str, float]:
+        """Return the parts of the energy of a layer's pictures, as they are weighted, and the distance to the photo."""
+        pictures, method = memory.pictures, self.method
+        values, area = pictures[0].numel(), pictures[0, 0].numel()
+        variation = priors.variation(pictures, method.beta).mean()
+        return {
+            "error": float(memory.errors.sqrt().mean()),
+            "squared_error": float(memory.errors.mean()),
+            "alpha_prior": method.alpha_weight / values * float(priors.alpha_norm(pictures, method.alpha).mean()),
+            "tv_prior": method.tv_weight * EDGE**2 / area * float(variation),
+            "pixel_error": float(self._distances(pictures).mean()),
+        }
+
+    def _distances(self, pictures: Tensor) -> Tensor:
+        """Return each picture's distance to the photo, relative to the photo's own from the mean color."""
+        distances: Tensor = (pictures - self.original).flatten(1).norm(dim=1)
+        size: Tensor = self.original.norm().clamp_min(1e-12)
+        return distances / size
+
+    def _words(self, memory: Memory, number: int) -> str:
+        distance = float(self._distances(memory.pictures[number : number + 1]))
+        return f"feature error {float(memory.errors[number]) ** 0.5:.1%}, pixel error {distance:.0%}"
+
+    def _spread(self, pictures: Tensor) -> Exhibit:
+        """Return how far the starts ended from each other, which the layer leaves open: black is agreement."""
+        spread = pictures.std(dim=0, correction=0).square().mean(dim=0).sqrt()
+        most = float(spread.max())
+        shown = (spread / max(most, 1e-12)).float().cpu().numpy()[..., None].repeat(3, axis=2)
+        words = f"Where the starts differ: black, nowhere; white, by {most * UNIT:.0f} gray levels"
+        return Exhibit(np.ascontiguousarray(shown, np.float32), words)
+
+    def _memory(self) -> Memory:
+        return next(memory for memory in self.memories if memory.goal.layer == self.shown)
+
+    def _fit(self, pictures: Tensor) -> Tensor:
+        """Return pictures that a screen can show, if that is wanted."""
+        return self.canvas.clip(pictures * UNIT) / UNIT if self.method.in_range else pictures
+
+    def _inputs(self, pictures: Tensor) -> Tensor:
+        return self.canvas.inputs(pictures * UNIT)
+
+    def _pixels(self, picture: Tensor) -> NDArray[np.float32]:
+        return self.canvas.pixels(picture * UNIT)
