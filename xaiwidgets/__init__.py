@@ -180,6 +180,7 @@ _NAMES = {
     "mean_image_init": "synthesis.facets",
     "CenterBiasOptimization": "synthesis.center_bias_optimization",
     "Exhibit": "core.results",
+    "NaturalPreimage": "synthesis.natural_preimage",
     "RepresentationInversion": "synthesis.representation_inversion",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",

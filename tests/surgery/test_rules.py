@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from xaiwidgets.surgery.mode import SurgeryMode
-from xaiwidgets.surgery.recipes import DECONV, GUIDED, recipe
+from xaiwidgets.surgery.recipes import DECONV, GUIDED, LEAKY, recipe
 from xaiwidgets.surgery.rules import RULES
 
 INPUT = [[-1, 2, -3], [-5, -4, 6], [9, 8, -7]]
@@ -76,6 +76,21 @@ def test_a_clamp_whose_result_is_overwritten_keeps_its_gate():
     values = torch.tensor([-1.0, 3.0, 7.0])
     gradient, _, _ = through(lambda x: x.clamp_(0, 6).mul_(-2), GUIDED, values, torch.tensor([-1.0, -1.0, -1.0]))
     assert gradient.tolist() == [0, 2, 0]
+
+
+def test_the_leaky_rule_lets_a_little_through_where_a_rectifier_is_off():
+    values, upstream = torch.tensor([-1.0, 0.0, 3.0, 6.0, 7.0]), torch.tensor([2.0, -2.0, -2.0, 2.0, 2.0])
+    for call, wanted in (
+        (torch.relu, [0.1, -0.1, -2, 2, 2]),
+        (lambda x: F.relu(x + 0, inplace=True), [0.1, -0.1, -2, 2, 2]),
+        (F.relu6, [0.1, -0.1, -2, 0.1, 0.1]),
+        (lambda x: F.relu6(x + 0, inplace=True), [0.1, -0.1, -2, 0.1, 0.1]),
+        (lambda x: x.clamp_(0, 6).mul_(2), [0.2, -0.2, -4, 0.2, 0.2]),
+        (lambda x: F.leaky_relu(x, 0.3), [0.6, -0.6, -2, 2, 2]),
+    ):
+        found, output, _ = through(call, LEAKY, values, upstream)
+        assert torch.equal(output, call(values.clone()))
+        torch.testing.assert_close(found, torch.tensor(wanted))
 
 
 def test_guided_and_deconv_are_registered():

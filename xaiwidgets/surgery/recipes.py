@@ -58,6 +58,9 @@ GUIDED = recipe("guided backpropagation", dict.fromkeys(RELU_LIKE, "guided"), RE
 DECONV = recipe("DeconvNet", dict.fromkeys(RELU_LIKE, "deconv"), RELU_LIKE, SMOOTH_ACTIVATIONS)
 """Zeiler & Fergus 2014: upstream · [upstream > 0]; the forward mask is ignored."""
 
+LEAKY = recipe("leaky backward", dict.fromkeys(RELU_LIKE, "leaky"), RELU_LIKE)
+"""Mahendran & Vedaldi 2016: upstream · f'(x) where a ReLU is on, 5 % of upstream where it is off."""
+
 
 MAX_POOLS = ("max_pool", "adaptive_max_pool")
 

@@ -36,6 +36,8 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
+#: Share of the signal that the rule ``leaky`` lets through where a ReLU is off.
+LEAK = 0.05
 
 
 def _output(_op: Op, output: Tensor) -> Tensor:
@@ -104,6 +106,18 @@ def guided(op: Op, kept: Tensor | None, upstream: Tensor) -> tuple[Tensor | None
     and multiplied by the slope on the side where the input lies.
     """
     return (_through(op, kept, upstream.clamp(min=0)),)
+
+
+@rule("leaky", keep=gate_source)
+def leaky(op: Op, kept: Tensor | None, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    """The ordinary gradient where a ReLU is on, and a little of it where it is off (Mahendran and Vedaldi 2016).
+
+    The forward pass stays as it is: units that are off can be found all the same. Leaky activations need no more leak.
+    """
+    if op.kind not in {"relu", "relu6"} or kept is None:
+        return (_through(op, kept, upstream),)
+    gate = kept if kept.dtype == torch.bool else _gate(op, kept)
+    return (torch.where(gate, upstream, LEAK * upstream),)
 
 
 @rule("deconv", keep=lambda _op, _output: None)

@@ -12,7 +12,7 @@ from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import InvalidImage
 from xaiwidgets.synthesis import priors
 from xaiwidgets.synthesis.canvas import Canvas
-from xaiwidgets.synthesis.matching import Features, Part, features, middle
+from xaiwidgets.synthesis.matching import Features, Part, features, middle, stride
 from xaiwidgets.synthesis.run import Run
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ UNIT = 127.5
 NOISE = 0.1
 #: How much steeper than a color's size its differences to neighbors are penalized: in photos they are so much smaller.
 EDGE = 6.5
+#: Power of a layer's stride that the total variation is raised by, where that is wanted: a hundredfold at 32.
+RISE = 4 / 3
 #: How much of the running mean of squared slopes is kept at a step (Kingma and Ba 2015), and what keeps it above 0.
 KEPT, ABOVE = 0.999, 1e-12
 #: What a change of has the photo's features read anew.
@@ -113,7 +115,8 @@ class Inversion(Run):
             memory, slope = self._look(memory, memory.pictures)
         moved = self._move(memory, slope)
         made, ahead = self._look(moved, self._fit(moved.pictures))
-        if not all(bool(found.isfinite().all()) for found in (made.pictures, made.errors, ahead)):
+        finite = all(bool(found.isfinite().all()) for found in (made.pictures, made.errors, ahead))
+        if not finite or not np.isfinite([*self._measure(made).values()]).all():
             self.stop("a picture or its error is not finite. Lower the step size or the weights and start anew")
             return
         if not slope.any() and not ahead.any() and float(made.errors.max()) > 0:
@@ -193,7 +196,10 @@ class Inversion(Run):
 
     def _look(self, memory: Memory, pictures: Tensor) -> tuple[Memory, Tensor]:
         """Return the memory with these pictures, their errors, and the errors' slope; and that slope."""
-        found = self.ask(self._inputs(pictures), memory.goal)
+        from xaiwidgets.surgery.recipes import LEAKY
+
+        leaky = self.method.leaky and "rectifier" in self.model.offers
+        found = self.ask(self._inputs(pictures), memory.goal, recipe=LEAKY if leaky else None)
         slope = self.canvas.per_gray_level(found.input) * UNIT
         return dataclasses.replace(memory, pictures=pictures, errors=found.score, slope=slope), slope
 
@@ -203,8 +209,9 @@ class Inversion(Run):
         values, area = pictures[0].numel(), pictures[0, 0].numel()
         if method.alpha_weight:
             slope = slope + method.alpha_weight / values * priors.alpha_slope(pictures, method.alpha)
-        if method.tv_weight:
-            slope = slope + method.tv_weight * EDGE**2 / area * priors.variation_slope(pictures, method.beta)
+        tv_weight = self._tv_weight(memory)
+        if tv_weight:
+            slope = slope + tv_weight * EDGE**2 / area * priors.variation_slope(pictures, method.beta)
         slope = slope * values  # a step's size means the same for every picture size
         rate, fresh = self._rate(memory.turns)
         motion, weight = (slope.new_zeros(slope.shape), 0.0) if fresh else (memory.motion, memory.weight)
@@ -223,6 +230,11 @@ class Inversion(Run):
             weight=weight,
             turns=memory.turns + 1,
         )
+
+    def _tv_weight(self, memory: Memory) -> float:
+        """Return the weight of the total variation for a layer, which may rise with its stride."""
+        rise = stride(self.model, memory.goal.layer) ** RISE if self.method.by_stride else 1.0
+        return float(self.method.tv_weight * rise)
 
     def _rate(self, turn: int) -> tuple[float, bool]:
         """Return the size of the step after ``turn`` steps, and whether it is new, so that motion starts anew."""
@@ -250,7 +262,7 @@ class Inversion(Run):
             "error": float(memory.errors.sqrt().mean()),
             "squared_error": float(memory.errors.mean()),
             "alpha_prior": method.alpha_weight / values * float(priors.alpha_norm(pictures, method.alpha).mean()),
-            "tv_prior": method.tv_weight * EDGE**2 / area * float(variation),
+            "tv_prior": self._tv_weight(memory) * EDGE**2 / area * float(variation),
             "pixel_error": float(self._distances(pictures).mean()),
         }
 

@@ -131,6 +131,15 @@ def middle(model: Model) -> str:
     return model.stages[len(model.stages) // 2].name
 
 
+def stride(model: Model, name: str) -> float:
+    """Return how many pixels a layer's places are apart; without places, or a name, the largest of the stages."""
+    field = model.layer(name).field if name else None
+    if field is not None and min(field.stride) > 0:
+        return float(max(field.stride))
+    known = [max(stage.field.stride) for stage in model.stages if stage.field is not None]
+    return float(max([1.0, *known]))
+
+
 def features(layer: Layer, activation: Tensor, part: Part, kind: type[Features] = Features) -> Features:
     """Return the goal that compares with ``activation``, what the layer gave for the photo.
 

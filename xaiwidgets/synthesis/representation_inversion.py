@@ -57,7 +57,15 @@ class RepresentationInversion(Resumable):
         1e-3,
         Range(0.0, 10.0),
         label="Total variation",
-        help="Weight of the differences between neighboring pixels. Raise it for deep layers; 0 is off.",
+        help="Weight of the differences between neighboring pixels; 0 is off.",
+        live=True,
+    )
+    by_stride: bool = knob(
+        True,
+        Flag(),
+        label="Raise it with the stride",
+        help="A hundredfold for layers whose places are 32 pixels apart, as between the paper's shallow and deep "
+        "layers: what a layer does not tell, the prior must.",
         live=True,
     )
     alpha_weight: float = knob(
@@ -102,6 +110,14 @@ class RepresentationInversion(Resumable):
         Flag(),
         label="Keep to colors",
         help="Keeps every pixel between black and white, so that what is shown is what was measured.",
+        live=True,
+        advanced=True,
+    )
+    leaky: bool = knob(
+        False,
+        Flag(),
+        label="Leaky backward pass",
+        help="ReLUs that are off let 5 % of the signal back. Helps with layers of many units that are off; slower.",
         live=True,
         advanced=True,
     )
