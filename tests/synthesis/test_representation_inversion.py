@@ -104,6 +104,32 @@ def test_reused_and_functional_rectifiers(net, place):
     assert found.terms["error"] < 0.5 * found.terms["error at the start"]
 
 
+def test_a_network_that_takes_one_picture_at_a_time():
+    model = xw.Model(nets.one_at_a_time(), size=nets.SIZE, name="one")
+    layer = model.stages[0].name
+    several = invert(model, scene(), layer=layer, iterations=5, repeats=2)[-1]
+    alone = invert(model, scene(), layer=layer, iterations=5)[-1]
+    np.testing.assert_allclose(several.image, alone.image, atol=1e-5)
+
+
+def test_the_leaky_backward_pass_finds_units_that_are_off():
+    shifted = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        shifted.weight.copy_(torch.eye(3)[:, :, None, None])
+        shifted.bias.fill_(-1.5)
+    model = linear_net(nn.Sequential(shifted, nn.ReLU()))
+    found = invert(model, scene(), layer="first", leaky=True, iterations=100, **FREE)[-1]
+    assert found.terms["error"] < 0.05 * found.terms["error at the start"]
+
+
+def test_the_total_variation_rises_with_the_stride(conv_net):
+    knobs = {"layer": "second", "iterations": 4}  # its stride is 2
+    risen = invert(conv_net, scene(), **knobs, tv_weight=0.01)[-1]
+    plain = invert(conv_net, scene(), **knobs, tv_weight=0.01 * 2 ** (4 / 3), by_stride=False)[-1]
+    np.testing.assert_allclose(risen.image, plain.image, atol=1e-6)
+    assert risen.terms["tv_prior"] == pytest.approx(plain.terms["tv_prior"])
+
+
 def test_a_layer_without_a_map_and_the_scores_can_be_inverted(conv_net):
     found = invert(conv_net, scene(), layer="head", iterations=40, step_size=0.02)[-1]
     assert found.terms["error"] < 0.1

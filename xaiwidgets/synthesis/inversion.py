@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import InvalidImage
-from xaiwidgets.synthesis import priors
 from xaiwidgets.synthesis.canvas import Canvas
 from xaiwidgets.synthesis.matching import Features, Part, features, middle, stride
+from xaiwidgets.synthesis.memory import ARRAYS, NUMBERS, Gauge, Memory, descend
 from xaiwidgets.synthesis.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -28,41 +29,8 @@ if TYPE_CHECKING:
 UNIT = 127.5
 #: Standard deviation of the noise that a run starts from, in these units.
 NOISE = 0.1
-#: How much steeper than a color's size its differences to neighbors are penalized: in photos they are so much smaller.
-EDGE = 6.5
-#: Power of a layer's stride that the total variation is raised by, where that is wanted: a hundredfold at 32.
-RISE = 4 / 3
-#: How much of the running mean of squared slopes is kept at a step (Kingma and Ba 2015), and what keeps it above 0.
-KEPT, ABOVE = 0.999, 1e-12
 #: What a change of has the photo's features read anew.
 PARTS = ("group", "channels", "rows", "columns", "down", "right")
-
-
-@dataclass(frozen=True, eq=False)
-class Memory:
-    """The pictures of one layer, and how they got there.
-
-    Attributes:
-        goal: what is compared with the photo. ``pictures``: ``(N, C, H, W)`` in units of ``UNIT``, one a start.
-        slope: derivative of ``errors`` by them, ``None`` where it must be taken anew.
-        motion, size: running means of slopes and of their squares.
-        weight: the sum of the weights in ``motion``. ``turns``: how many steps were done.
-        errors: squared relative errors ``(N,)``. ``before``: the mean of those of the start.
-    """
-
-    goal: Features
-    pictures: Tensor
-    motion: Tensor
-    size: Tensor
-    errors: Tensor
-    before: float
-    slope: Tensor | None = None
-    weight: float = 0.0
-    turns: int = 0
-
-
-#: What of a memory is saved as an array, and as a number.
-KEPT_ARRAYS, KEPT_VALUES = ("pictures", "motion", "size", "errors", "slope"), ("weight", "turns", "before")
 
 
 class Inversion(Run):
@@ -78,6 +46,7 @@ class Inversion(Run):
         if photo is None:
             raise InvalidImage("image must be given to invert what a layer reads from it.")
         self.original = self.canvas.start("photo", photo, self.random) / UNIT
+        self.gauge = Gauge(self.original)
         self.shown = model.layer(method.layer or middle(model)).name
         stages = [stage.name for stage in model.stages] if method.layers == "stages" else []
         self.layers = sorted({self.shown, *stages}, key=lambda name: model.layer(name).order)
@@ -99,11 +68,13 @@ class Inversion(Run):
         noise = [self.canvas.noise(self.random) for _ in range(self.method.repeats)]
         start = self._fit(NOISE * torch.cat(noise))
         goals = self._goals()
-        found = self.model.activations(self._inputs(start), self.layers)
+        found = [self.model.activations(part, self.layers) for part in self._batches(start)]
         zeros, memories = torch.zeros_like(start), []
         for name in self.layers:
-            errors = goals[name].score(start, found)
-            memories.append(Memory(goals[name], start, zeros, zeros, errors, float(errors.mean())))
+            errors = torch.cat([goals[name].score(start, one) for one in found])
+            memories.append(
+                Memory(goals[name], stride(self.model, name), start, zeros, zeros, errors, float(errors.mean()))
+            )
         self.memories = tuple(memories)
 
     def advance(self) -> None:
@@ -113,10 +84,10 @@ class Inversion(Run):
         slope = memory.slope
         if slope is None:
             memory, slope = self._look(memory, memory.pictures)
-        moved = self._move(memory, slope)
+        moved = descend(memory, slope, self.method)
         made, ahead = self._look(moved, self._fit(moved.pictures))
         finite = all(bool(found.isfinite().all()) for found in (made.pictures, made.errors, ahead))
-        if not finite or not np.isfinite([*self._measure(made).values()]).all():
+        if not finite or not np.isfinite([*self.gauge.measure(made, self.method).values()]).all():
             self.stop("a picture or its error is not finite. Lower the step size or the weights and start anew")
             return
         if not slope.any() and not ahead.any() and float(made.errors.max()) > 0:
@@ -157,8 +128,8 @@ class Inversion(Run):
         """Return what it takes to go on from here; a layer's arrays are shared by all states until its next turn."""
         arrays: dict[str, Tensor | None] = {"photo": self.original}
         for number, memory in enumerate(self.memories):
-            arrays |= {f"{number} {name}": getattr(memory, name) for name in KEPT_ARRAYS}
-        self.kept = tuple(tuple(getattr(memory, name) for name in KEPT_VALUES) for memory in self.memories)
+            arrays |= {f"{number} {name}": getattr(memory, name) for name in ARRAYS}
+        self.kept = tuple(tuple(getattr(memory, name) for name in NUMBERS) for memory in self.memories)
         found = {name: None if tensor is None else self.canvas.array(tensor) for name, tensor in arrays.items()}
         return dataclasses.replace(super().save(curves), arrays=found)
 
@@ -175,10 +146,11 @@ class Inversion(Run):
         memories = []
         for number, (name, values) in enumerate(zip(self.layers, self.kept, strict=True)):
             arrays: dict[str, Any] = {}
-            for one in KEPT_ARRAYS:
+            for one in ARRAYS:
                 array = saved.arrays[f"{number} {one}"]
                 arrays[one] = None if array is None else self.canvas.tensor(array)
-            memories.append(Memory(goals[name], **arrays, **dict(zip(KEPT_VALUES, values, strict=True))))
+            numbers: dict[str, Any] = dict(zip(NUMBERS, values, strict=True))
+            memories.append(Memory(goals[name], stride(self.model, name), **arrays, **numbers))
         self.memories = tuple(memories)
         if any(saved.knobs[name] != getattr(self.method, name) for name in PARTS):
             self._reread()
@@ -196,56 +168,20 @@ class Inversion(Run):
 
     def _look(self, memory: Memory, pictures: Tensor) -> tuple[Memory, Tensor]:
         """Return the memory with these pictures, their errors, and the errors' slope; and that slope."""
+        import torch
+
         from xaiwidgets.surgery.recipes import LEAKY
 
         leaky = self.method.leaky and "rectifier" in self.model.offers
-        found = self.ask(self._inputs(pictures), memory.goal, recipe=LEAKY if leaky else None)
-        slope = self.canvas.per_gray_level(found.input) * UNIT
-        return dataclasses.replace(memory, pictures=pictures, errors=found.score, slope=slope), slope
-
-    def _move(self, memory: Memory, slope: Tensor) -> Memory:
-        """Return the memory with its pictures one step further down; they may leave the range of colors."""
-        method, pictures = self.method, memory.pictures
-        values, area = pictures[0].numel(), pictures[0, 0].numel()
-        if method.alpha_weight:
-            slope = slope + method.alpha_weight / values * priors.alpha_slope(pictures, method.alpha)
-        tv_weight = self._tv_weight(memory)
-        if tv_weight:
-            slope = slope + tv_weight * EDGE**2 / area * priors.variation_slope(pictures, method.beta)
-        slope = slope * values  # a step's size means the same for every picture size
-        rate, fresh = self._rate(memory.turns)
-        motion, weight = (slope.new_zeros(slope.shape), 0.0) if fresh else (memory.motion, memory.weight)
-        if method.optimizer == "momentum":
-            motion = method.momentum * motion - rate * slope
-            return dataclasses.replace(memory, pictures=pictures + motion, motion=motion, turns=memory.turns + 1)
-        motion = method.momentum * motion + (1 - method.momentum) * slope
-        weight = method.momentum * weight + (1 - method.momentum)
-        size = KEPT * memory.size + (1 - KEPT) * slope.square()
-        length = (size / (1 - KEPT ** (memory.turns + 1))).sqrt() + ABOVE
-        return dataclasses.replace(
-            memory,
-            pictures=pictures - rate * motion / weight / length,
-            motion=motion,
-            size=size,
-            weight=weight,
-            turns=memory.turns + 1,
-        )
-
-    def _tv_weight(self, memory: Memory) -> float:
-        """Return the weight of the total variation for a layer, which may rise with its stride."""
-        rise = stride(self.model, memory.goal.layer) ** RISE if self.method.by_stride else 1.0
-        return float(self.method.tv_weight * rise)
-
-    def _rate(self, turn: int) -> tuple[float, bool]:
-        """Return the size of the step after ``turn`` steps, and whether it is new, so that motion starts anew."""
-        if self.method.schedule == "constant":
-            return self.method.step_size, False
-        first, second = self.method.iterations // 4, 3 * self.method.iterations // 4
-        return self.method.step_size * 0.1 ** ((turn >= first) + (turn >= second)), turn in {first, second}
+        recipe = LEAKY if leaky else None
+        found = [self.ask(part, memory.goal, recipe=recipe) for part in self._batches(pictures)]
+        slope = self.canvas.per_gray_level(torch.cat([one.input for one in found])) * UNIT
+        errors = torch.cat([one.score for one in found])
+        return dataclasses.replace(memory, pictures=pictures, errors=errors, slope=slope), slope
 
     def _log(self) -> None:
         """Log the means over all layers and starts, and the error of each layer where there are several."""
-        measured = [self._measure(memory) for memory in self.memories]
+        measured = [self.gauge.measure(memory, self.method) for memory in self.memories]
         means = {name: sum(one[name] for one in measured) / len(measured) for name in measured[0]}
         each: dict[str, float] = {}
         if len(self.memories) > 1:
@@ -253,27 +189,8 @@ class Inversion(Run):
         energy = means["squared_error"] + means["alpha_prior"] + means["tv_prior"]
         self.log(energy, **means, **each)
 
-    def _measure(self, memory: Memory) -> dict[str, float]:
-        """Return the parts of the energy of a layer's pictures, as they are weighted, and the distance to the photo."""
-        pictures, method = memory.pictures, self.method
-        values, area = pictures[0].numel(), pictures[0, 0].numel()
-        variation = priors.variation(pictures, method.beta).mean()
-        return {
-            "error": float(memory.errors.sqrt().mean()),
-            "squared_error": float(memory.errors.mean()),
-            "alpha_prior": method.alpha_weight / values * float(priors.alpha_norm(pictures, method.alpha).mean()),
-            "tv_prior": self._tv_weight(memory) * EDGE**2 / area * float(variation),
-            "pixel_error": float(self._distances(pictures).mean()),
-        }
-
-    def _distances(self, pictures: Tensor) -> Tensor:
-        """Return each picture's distance to the photo, relative to the photo's own from the mean color."""
-        distances: Tensor = (pictures - self.original).flatten(1).norm(dim=1)
-        size: Tensor = self.original.norm().clamp_min(1e-12)
-        return distances / size
-
     def _words(self, memory: Memory, number: int) -> str:
-        distance = float(self._distances(memory.pictures[number : number + 1]))
+        distance = float(self.gauge.distances(memory.pictures[number : number + 1]))
         return f"feature error {float(memory.errors[number]) ** 0.5:.1%}, pixel error {distance:.0%}"
 
     def _spread(self, pictures: Tensor) -> Exhibit:
@@ -290,6 +207,12 @@ class Inversion(Run):
     def _fit(self, pictures: Tensor) -> Tensor:
         """Return pictures that a screen can show, if that is wanted."""
         return self.canvas.clip(pictures * UNIT) / UNIT if self.method.in_range else pictures
+
+    def _batches(self, pictures: Tensor) -> Sequence[Tensor]:
+        """Return network inputs, all at once or, for networks that take one at a time, one by one."""
+        import torch
+
+        return torch.split(self._inputs(pictures), self.model.inspection.largest_batch or len(pictures))
 
     def _inputs(self, pictures: Tensor) -> Tensor:
         return self.canvas.inputs(pictures * UNIT)

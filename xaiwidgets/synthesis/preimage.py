@@ -15,6 +15,7 @@ from xaiwidgets.synthesis.matching import Agreement, Features, Part, features, m
 from xaiwidgets.synthesis.reading import read
 from xaiwidgets.synthesis.run import Run
 from xaiwidgets.synthesis.unit_scale import largest_score, pixels_seen
+from xaiwidgets.synthesis.window import draw_place, grown, seen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +60,7 @@ class Preimage(Run):
     def __init__(self, method: NaturalPreimage, model: Model, target: Goal, photo: Tensor | None) -> None:
         super().__init__(method, model, target, photo)
         self.canvas = Canvas(model)
+        self.size = self.canvas.shape[2:]
         wanted = method.loss
         if photo is None and (wanted != "maximization" or method.start == "photo"):
             what = "start='photo'" if wanted == "maximization" else f"loss={wanted!r}"
@@ -110,7 +112,7 @@ class Preimage(Run):
         at_photo = self.method.start == "photo" or (self.method.start == "auto" and self.method.loss == "caricature")
         noise = NOISE * self.canvas.noise(self.random)
         picture = self.original if self.original is not None and at_photo else noise
-        self.picture = priors.bounded(_grown(picture, edge), self.method.color_bound)
+        self.picture = priors.bounded(grown(picture, edge), self.method.color_bound)
         self.motion = self.growth = self.picture.new_zeros(self.picture.shape)
         if not self._look(self.picture):
             self.stop("the score or its gradient is not finite on the first picture; choose another start")
@@ -119,7 +121,9 @@ class Preimage(Run):
         """Do one step down the energy, shorten the colors that are too long, and pass the picture through."""
         method = self.method
         down = self.weight * (1 if method.loss == "inversion" else -1)
-        slope = down * self.slope + sum(prior for _, prior in self._priors(self.picture, slopes=True))
+        alpha, variation = self._prior_weights(self.picture)
+        slope = down * self.slope + alpha * priors.color_slope(self.picture, method.alpha)
+        slope = slope + variation * priors.variation_slope(self.picture, method.beta)
         if not slope.any():
             self.stop(
                 "the energy's gradient is exactly zero: no pixel changes what the layer gives. Start from a photo, or "
@@ -135,14 +139,16 @@ class Preimage(Run):
             self.stop("the next picture, its score or its gradient is not finite. Lower the weight and start anew")
             return
         self.picture = picture
-        (alpha, _), (variation, _) = self._priors(picture, slopes=False)
-        loss = self.score if method.loss == "inversion" else -self.score
-        known = {"loss": self.weight * loss, "alpha_prior": alpha, "tv_prior": variation}
+        known = {
+            "loss": down * self.score,
+            "alpha_prior": alpha * float(priors.color_norm(picture, method.alpha)),
+            "tv_prior": variation * float(priors.variation(picture, method.beta)),
+        }
         self.log(sum(known.values()), **known, **dict(self.reading))
 
     def pixels(self) -> NDArray[np.float32]:
         """Return the middle of the canvas as colors."""
-        return self.canvas.pixels(self._seen_at(self.picture, self._center()))
+        return self.canvas.pixels(seen(self.picture, self._center(), self.size))
 
     def terms(self) -> dict[str, float]:
         """Return the weight of the loss and the length of the longest color."""
@@ -154,7 +160,7 @@ class Preimage(Run):
             return ()
         found = [Exhibit(self.canvas.pixels(self.original), "The photo")]
         if self.method.loss == "caricature":
-            change = self._seen_at(self.picture, self._center()) - self.original
+            change = seen(self.picture, self._center(), self.size) - self.original
             largest = float(change.abs().max())
             gain = min(16.0, 127.0 / largest) if largest else 1.0
             shown = (0.5 + gain * change[0] / 255).clamp(0, 1).permute(1, 2, 0).expand(-1, -1, 3).float().cpu().numpy()
@@ -179,10 +185,10 @@ class Preimage(Run):
         self._resize()
 
     def _resize(self) -> None:
-        edge = self.jitter - 1 - (self.picture.shape[2] - self.canvas.shape[2])
+        edge = self.jitter - 1 - (self.picture.shape[2] - self.size[0])
         if edge:
-            self.picture, self.motion = _grown(self.picture, edge), _grown(self.motion, edge)
-            self.growth, self.slope = _grown(self.growth, edge), _grown(self.slope, edge)
+            self.picture, self.motion = grown(self.picture, edge), grown(self.motion, edge)
+            self.growth, self.slope = grown(self.growth, edge), grown(self.slope, edge)
 
     def _features(self) -> Features:
         """Return what is compared with the photo."""
@@ -195,41 +201,26 @@ class Preimage(Run):
             raise InvalidImage("image must be given to compare with a photo.")
         return self.original
 
-    def _priors(self, picture: Tensor, *, slopes: bool) -> tuple[tuple[float, Any], tuple[float, Any]]:
-        """Return the energy of the alpha norm and of the total variation, or (without the energy) their slopes."""
+    def _prior_weights(self, picture: Tensor) -> tuple[float, float]:
+        """Return what the sums of the two priors are multiplied by."""
         method, area = self.method, picture[0, 0].numel()
         alpha = method.alpha_weight / area / method.typical_color**method.alpha
-        variation = method.tv_weight / area / method.typical_edge**method.beta
-        if slopes:
-            return (
-                (0.0, alpha * priors.color_slope(picture, method.alpha)),
-                (0.0, variation * priors.variation_slope(picture, method.beta)),
-            )
-        return (
-            (alpha * float(priors.color_norm(picture, method.alpha)), None),
-            (variation * float(priors.variation(picture, method.beta)), None),
-        )
+        return alpha, method.tv_weight / area / method.typical_edge**method.beta
 
     def _look(self, picture: Tensor) -> bool:
         """Pass what is seen of a picture through the network; return whether the score and its slope are finite."""
-        import torch
-
         settling = self.step >= self.method.iterations
-        room = picture.shape[2] - self.canvas.shape[2]
-        place = self._center()
-        if room and not settling:
-            row, column = torch.randint(0, room + 1, (2,), generator=self.random).tolist()
-            place = int(row), int(column)
-        seen = self._seen_at(picture, place)
-        found = self.ask(self.canvas.inputs(seen), self.goal, recipe=self._recipe())
+        place = self._center() if settling else draw_place(picture.shape[2] - self.size[0], self.random)
+        shown = seen(picture, place, self.size)
+        found = self.ask(self.canvas.inputs(shown), self.goal, recipe=self._recipe())
         gradient = self.canvas.per_gray_level(found.input)
         slope = picture.new_zeros(picture.shape)
-        self._seen_at(slope, place).copy_(gradient)
+        seen(slope, place, self.size).copy_(gradient)
         self.slope, self.score = slope, float(found.score[0])
-        self.reading = tuple(self._read(found, seen).items())
+        self.reading = tuple(self._read(found, shown).items())
         return bool(gradient.isfinite().all() and found.score.isfinite().all())
 
-    def _read(self, found: Gradients, seen: Tensor) -> dict[str, float]:
+    def _read(self, found: Gradients, shown: Tensor) -> dict[str, float]:
         """Return what is worth watching, by loss."""
         import torch
 
@@ -237,9 +228,9 @@ class Preimage(Run):
             return {"activation": self.score, **read(found, self.goal, self.model).chance}
         if self.method.loss == "inversion":
             photo = self._photo()
-            away = float((seen - photo).norm() / photo.norm().clamp_min(1e-12))
+            away = float((shown - photo).norm() / photo.norm().clamp_min(1e-12))
             return {"error": self.score**0.5, "squared_error": self.score, "pixel_error": away}
-        alike = torch.cosine_similarity(seen.flatten(), self._photo().flatten(), dim=0)
+        alike = torch.cosine_similarity(shown.flatten(), self._photo().flatten(), dim=0)
         return {"agreement": self.score, "likeness": float(alike)}
 
     def _recipe(self) -> Recipe | None:
@@ -251,21 +242,3 @@ class Preimage(Run):
     def _center(self) -> tuple[int, int]:
         room = (self.jitter - 1) // 2
         return room, room
-
-    def _seen_at(self, picture: Tensor, place: tuple[int, int]) -> Tensor:
-        """Return the part of a canvas that the network sees at a place, sharing its memory."""
-        row, column = place
-        height, width = self.canvas.shape[2:]
-        return picture[:, :, row : row + height, column : column + width]
-
-
-def _grown(picture: Tensor, edge: int) -> Tensor:
-    """Return the picture with ``edge`` more rows and columns, its border repeated, or with so many fewer."""
-    from torch.nn.functional import pad
-
-    first = abs(edge) // 2
-    second = abs(edge) - first
-    if edge < 0:
-        height, width = picture.shape[2:]
-        return picture[:, :, first : height - second, first : width - second].clone()
-    return pad(picture, (first, second, first, second), mode="replicate") if edge else picture
