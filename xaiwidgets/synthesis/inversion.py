@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 UNIT = 127.5
 #: Standard deviation of the noise that a run starts from, in these units.
 NOISE = 0.1
+#: A layer whose error is still this share of the start's when its steps are done was not inverted, and that is told.
+STUCK = 0.7
 #: What a change of has the photo's features read anew.
 PARTS = ("group", "channels", "rows", "columns", "down", "right")
 
@@ -95,6 +97,8 @@ class Inversion(Run):
             return
         self.memories = (*self.memories[:turn], made, *self.memories[turn + 1 :])
         self._log()
+        if made.turns >= self.method.iterations and float(made.errors.mean()) > STUCK**2 * made.before:
+            self.note(f"{made.goal.layer} was not inverted: {self._words(made, 0)}. {self._way_out()}")
 
     def pixels(self) -> NDArray[np.float32]:
         """Return the picture of the layer of the knob, from the first start."""
@@ -188,6 +192,13 @@ class Inversion(Run):
             each = {f"error of {m.goal.layer}": one["error"] for m, one in zip(self.memories, measured, strict=True)}
         energy = means["squared_error"] + means["alpha_prior"] + means["tv_prior"]
         self.log(energy, **means, **each)
+
+    def _way_out(self) -> str:
+        if self.method.leaky or "rectifier" not in self.model.offers:
+            return "More steps may help."
+        return (
+            "Units that are off tell no pixel how to wake them: leaky=True lets a little through; or take more steps."
+        )
 
     def _words(self, memory: Memory, number: int) -> str:
         distance = float(self.gauge.distances(memory.pictures[number : number + 1]))

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 #: How much steeper than a color's size its differences to neighbors are penalized: in photos they are so much smaller.
 EDGE = 6.5
-#: Power of a layer's stride that the total variation is raised by, where that is wanted: a hundredfold at 32.
-RISE = 4 / 3
 #: How much of the running mean of squared slopes is kept at a step (Kingma and Ba 2015), and what keeps it above 0.
 KEPT, ABOVE = 0.999, 1e-12
 
@@ -81,8 +79,8 @@ def descend(memory: Memory, slope: Tensor, method: RepresentationInversion) -> M
 
 
 def tv_weight(memory: Memory, method: RepresentationInversion) -> float:
-    """Return the weight of the total variation for a layer, which may rise with its stride."""
-    return float(method.tv_weight * (memory.stride**RISE if method.by_stride else 1.0))
+    """Return the weight of the total variation for a layer, which may rise in proportion to its stride."""
+    return float(method.tv_weight * (memory.stride if method.by_stride else 1.0))
 
 
 def _rate(turn: int, method: RepresentationInversion) -> tuple[float, bool]:

@@ -64,8 +64,8 @@ class RepresentationInversion(Resumable):
         True,
         Flag(),
         label="Raise it with the stride",
-        help="A hundredfold for layers whose places are 32 pixels apart, as between the paper's shallow and deep "
-        "layers: what a layer does not tell, the prior must.",
+        help="Times the distance of the layer's places in pixels: what a deep layer does not tell, the prior must. The "
+        "paper raises it a hundredfold from shallow to deep layers.",
         live=True,
     )
     alpha_weight: float = knob(
