@@ -284,6 +284,18 @@ def test_the_photo_and_the_question_of_a_saved_run_stay(conv_net):
         next(drive(caricature, conv_net, given(conv_net, scene()), NOTHING))
 
 
+@pytest.mark.parametrize("loss", ["inversion", "maximization", "caricature"])
+def test_a_saved_run_goes_on_bit_for_bit(conv_net, loss):
+    target = conv_net.unit("second", 3, "center") if loss == "maximization" else NOTHING
+    knobs = {"loss": loss, "layer": "second", "jitter": 4, "iterations": 6, "settle": 3}
+    whole = run(conv_net, scene(), target, **knobs)
+    state = pickle.loads(pickle.dumps(whole[3].state))
+    rest = list(drive(xw.NaturalPreimage(**knobs).resume(state), conv_net, given(conv_net, scene()), target))
+    assert len(rest) == len(whole) - 4
+    assert np.array_equal(rest[-1].image, whole[-1].image) and rest[-1].notes == whole[-1].notes
+    assert all(np.array_equal(rest[-1].curves[name], curve) for name, curve in whole[-1].curves.items())
+
+
 # -- the network that comes with the package --------------------------------------------------------------------
 
 

@@ -154,7 +154,7 @@ class RepresentationInversion(Resumable):
         0.5, Range(0.0, 1.0, step=0.01), label="Window right", help="Its center; 0 is at the left.", live=True
     )
     repeats: int = knob(
-        1, Range(1, 16), label="Starts", help="Pictures from so many different starts, at once. Each costs its time."
+        1, Range(1, 8), label="Starts", help="Pictures from so many different starts, at once. Each costs its time."
     )
     iterations: int = knob(
         160, Range(1, 2000, log=True), label="Steps", help="When to stop, for each layer.", unit="steps"
