@@ -112,6 +112,15 @@ def test_a_network_that_takes_one_picture_at_a_time():
     np.testing.assert_allclose(several.image, alone.image, atol=1e-5)
 
 
+def test_a_network_without_maps_needs_a_layer():
+    model = xw.Model(nets.no_convolution(), size=nets.SIZE, name="flat")
+    with pytest.raises(InvalidLayer, match="layer must be named for this network: none of its layers gives a map"):
+        invert(model, scene())
+    named = next(layer.name for layer in model.layers if layer.kind == "Linear")
+    found = invert(model, scene(), layer=named, layers="stages", iterations=60, by_stride=False)[-1]
+    assert found.terms["error"] < 0.1 * found.terms["error at the start"]
+
+
 def test_the_leaky_backward_pass_finds_units_that_are_off():
     shifted = nn.Conv2d(3, 3, 1)
     with torch.no_grad():
@@ -310,16 +319,17 @@ def test_an_early_layer_keeps_the_photo(bundled):
     assert found.terms["pixel_error"] < 0.9 * free.terms["pixel_error"]
 
 
-#: Squared relative errors of chelsea's stages after 160 steps are to stay below these; beside them, what was measured.
+#: What the squared relative errors of chelsea's stages stay below after 160 steps: about twice what was measured, which
+#: is 0.0005, 0.0027, 0.034, 0.060, 0.065, 0.055, 0.065 and 0.042.
 BOUNDS = {
-    "bn1": 0.01,
-    "blocks.0": 0.01,
-    "blocks.1": 0.1,
-    "blocks.2": 0.15,
-    "blocks.3": 0.15,
-    "blocks.4": 0.1,
-    "blocks.5": 0.1,
-    "blocks.6": 0.15,
+    "bn1": 0.001,
+    "blocks.0": 0.006,
+    "blocks.1": 0.07,
+    "blocks.2": 0.12,
+    "blocks.3": 0.13,
+    "blocks.4": 0.11,
+    "blocks.5": 0.13,
+    "blocks.6": 0.09,
 }
 
 
@@ -339,6 +349,8 @@ def test_every_stage_of_the_bundled_network(bundled):
     print(*(one.caption for one in found.beside), *found.notes, sep="\n")
     errors = {name: found.terms[f"error of {name}"] ** 2 for name in BOUNDS}
     assert all(errors[name] < bound for name, bound in BOUNDS.items()), errors
+    # rising up to the middle; deeper features are fewer, and as easily met by another picture
+    assert all(one < other for one, other in pairwise([*errors.values()][:5])), errors
     pictures = {one.caption.split(":")[0]: one.image for one in found.beside}
     away = [float(np.linalg.norm(pictures[name] - pictures["The photo"])) for name in BOUNDS]
     # the deeper, the less is told of the pixels; the two stages at half the size of the photo tell all but everything
