@@ -182,6 +182,7 @@ _NAMES = {
     "Exhibit": "core.results",
     "NaturalPreimage": "synthesis.natural_preimage",
     "RepresentationInversion": "synthesis.representation_inversion",
+    "AdversarialFgsm": "synthesis.adversarial_fgsm",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
     "Compare": "apps.compare",
