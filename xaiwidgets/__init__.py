@@ -183,6 +183,7 @@ _NAMES = {
     "NaturalPreimage": "synthesis.natural_preimage",
     "RepresentationInversion": "synthesis.representation_inversion",
     "AdversarialFgsm": "synthesis.adversarial_fgsm",
+    "AdversarialLbfgs": "synthesis.adversarial_lbfgs",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
     "Compare": "apps.compare",

@@ -99,12 +99,12 @@ class Deception(Run):
         if self.taken(self.after) and not whole.equal(picture):
             self.rounded = self.model.logits(self.levels.inputs(whole))[0]
 
-    def tell(self, **more: float) -> None:
-        """Log the gain, the probability of both classes, and the size of the change in gray levels."""
+    def tell(self, objective: float | None = None, **more: float) -> None:
+        """Log the gain or another objective, the probability of both classes, and the size of the change in levels."""
         chances = self.after.softmax(dim=0)
         change = self.picture - self.original
         self.log(
-            self.gain(self.after),
+            self.gain(self.after) if objective is None else objective,
             probability=float(chances[self.rival(self.after)]),
             probability_first=float(chances[self.first]),
             l_inf=float(change.abs().max()),
