@@ -184,6 +184,7 @@ _NAMES = {
     "RepresentationInversion": "synthesis.representation_inversion",
     "AdversarialFgsm": "synthesis.adversarial_fgsm",
     "AdversarialLbfgs": "synthesis.adversarial_lbfgs",
+    "FoolingEvolution": "synthesis.fooling_evolution",
     "FoolingGradient": "synthesis.fooling_gradient",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",

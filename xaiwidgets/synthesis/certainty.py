@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from xaiwidgets.core.results import Exhibit
-from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.model.targets import Target
 from xaiwidgets.synthesis.canvas import Canvas
+from xaiwidgets.synthesis.reading import one_class
 from xaiwidgets.synthesis.run import Run
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 #: Probabilities whose first pictures are kept.
 MILESTONES = (0.5, 0.99, 0.999, 0.9999)
 KEPT = tuple(f"at{number}" for number in range(len(MILESTONES)))
-#: How much larger than it is the change from the start is shown.
-AMPLIFIED = 10
+#: This share of all values is shown without being cut off, when contrast is stretched.
+BULK = 0.995
 
 
 class Certainty(Run):
@@ -120,10 +121,10 @@ class Certainty(Run):
         return {f"steps to {limit}": float(n) for limit, n in zip(MILESTONES, self.reached, strict=True) if n}
 
     def beside(self) -> tuple[Exhibit, ...]:
-        """Return the start, the amplified change from it, and the first picture past each milestone."""
-        change = self.picture - self.first
-        rms = float(change.square().mean().sqrt())
-        gray = self.canvas.low + 127.5 + AMPLIFIED * change
+        """Return the start, the picture with all its contrast, and the first picture past each milestone."""
+        bulk = float(np.quantile(self.picture.abs().cpu().numpy(), BULK))
+        factor = max(1.0, 127.5 / max(bulk, 1e-3))
+        strong = self.canvas.low + 127.5 + factor * self.picture
         kept = [
             Exhibit(self.canvas.pixels(getattr(self, name)), f"First over {limit}: step {step}")
             for name, limit, step in zip(KEPT, MILESTONES, self.reached, strict=True)
@@ -131,7 +132,7 @@ class Certainty(Run):
         ]
         return (
             Exhibit(self.canvas.pixels(self.first), "The start"),
-            Exhibit(self.canvas.pixels(gray), f"The change × {AMPLIFIED} around gray (RMS {rms:.3g} levels)"),
+            Exhibit(self.canvas.pixels(strong), f"The difference from the mean color × {factor:.3g}"),
             *kept,
         )
 
@@ -140,17 +141,3 @@ class Certainty(Run):
         self.slope = self.canvas.per_gray_level(found.input)
         self.score = float(found.score[0])
         self.chance = math.exp(float(found.outputs[0].log_softmax(dim=0)[self.index]))
-
-
-def one_class(target: Goal) -> int:
-    """Return the class that a picture shall be taken for.
-
-    Raises:
-        InvalidTarget: it is not a single class.
-    """
-    if not isinstance(target, Target) or len(target.classes) != 1 or target.minus is not None or target.layer:
-        raise InvalidTarget(
-            f"target must be the one class that the picture shall be taken for; got {target.name!r}, which is not a "
-            "single class."
-        )
-    return target.classes[0]

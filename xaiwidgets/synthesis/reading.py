@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.model.targets import Target
 
 if TYPE_CHECKING:
@@ -40,3 +41,17 @@ def read(found: Gradients, target: Goal, model: Model) -> Reading:
     if not classes or target.minus is not None:
         return Reading(score)
     return Reading(score, float(outputs.softmax(dim=0)[classes].sum()))
+
+
+def one_class(target: Goal) -> int:
+    """Return the class that a picture shall be taken for.
+
+    Raises:
+        InvalidTarget: it is not a single class.
+    """
+    if not isinstance(target, Target) or len(target.classes) != 1 or target.minus is not None or target.layer:
+        raise InvalidTarget(
+            f"target must be the one class that the picture shall be taken for; got {target.name!r}, which is not a "
+            "single class."
+        )
+    return target.classes[0]
