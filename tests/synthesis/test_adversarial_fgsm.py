@@ -171,6 +171,15 @@ def test_many_steps_find_more_than_one(conv_net):
     assert sum(gains[6:]) > sum(gains[:6])
 
 
+def test_a_network_that_ends_in_a_softmax_is_deceived_by_the_same_picture():
+    plain = model_of(nets.f2)
+    ended = model_of(lambda: nn.Sequential(nets.f2(), nn.Softmax(dim=1)))
+    photo = photo_for(plain)
+    one, other = (run(model, photo, epsilon=5)[-1] for model in (plain, ended))
+    assert np.array_equal(one.image, other.image)
+    assert one.terms == pytest.approx(other.terms, abs=1e-6)
+
+
 class Step(nn.Module):
     """Class 0 above 100.45 gray levels, which rounding to 100 undoes."""
 

@@ -9,6 +9,8 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Generator, Tensor
 
 #: The spread of polynomial mutation (Deb and Goyal 1996): most changes are of a few hundredths of the range.
@@ -139,9 +141,17 @@ def activate(sums: Tensor, codes: Tensor) -> Tensor:
     """Return each node's function of its sums ``(N, nodes, places)``; codes ``(N, nodes, 1)`` count ``FUNCTIONS``."""
     import torch
 
-    found = torch.where(codes == 0, sums.sin(), sums)
-    found = torch.where(codes == 1, sums.sigmoid(), found)
-    return torch.where(codes == 2, (-sums.square()).exp(), found)
+    found = sums.clone()
+    functions: tuple[Callable[[Tensor], Tensor], ...] = (torch.sin, torch.sigmoid, bump)
+    for code, function in enumerate(functions):
+        chosen = codes[..., 0] == code
+        found[chosen] = function(sums[chosen])  # each for its own nodes only: this is what a painting costs
+    return found
+
+
+def bump(sums: Tensor) -> Tensor:
+    """Return the Gaussian of the sums, 1 at 0."""
+    return (-sums.square()).exp()
 
 
 def polynomial(drawn: Tensor) -> Tensor:
