@@ -30,6 +30,7 @@ _NAMES = {
     "explain_steps": "engine.run",
     "compare": "engine.comparison",
     "Comparison": "engine.comparison",
+    "parse_objective": "model.objective_text",
     "synthesize": "engine.run",
     "synthesize_steps": "engine.run",
     "methods": "core.cards",
@@ -192,12 +193,14 @@ _NAMES = {
     "TrustLab": "apps.trustlab",
     "App": "apps.shell",
 }
-__all__ = ["__version__", "errors", *sorted(_NAMES)]  # noqa: PLE0604 - the names are the keys above
+#: Modules that are handed out whole.
+_MODULES = {"errors": "errors", "objectives": "model.objectives"}
+__all__ = ["__version__", *sorted(_MODULES), *sorted(_NAMES)]  # noqa: PLE0604 - the names are the keys above
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("xaiwidgets.errors")
+    if name in _MODULES:
+        return import_module(f"xaiwidgets.{_MODULES[name]}")
     if name not in _NAMES:
         raise AttributeError(f"module 'xaiwidgets' has no attribute {name!r}")
     return getattr(import_module(f"xaiwidgets.{_NAMES[name]}"), name)

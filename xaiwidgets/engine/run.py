@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Goal, Target
+    from xaiwidgets.model.targets import Goal
 
 #: What a method may need of a model, in words.
 NEEDS = {
@@ -186,8 +186,8 @@ def synthesize(
     Args:
         model: from ``load_model`` or ``Model(module)``.
         method: a synthesizer's id with hyper-parameters as keywords, or an object.
-        target: class index, label or WordNet id; or give ``layer`` and ``unit``. Methods that make a picture for
-            no class, such as inversions, take none.
+        target: class index, label or WordNet id, or an objective (see ``xaiwidgets.objectives``); or give ``layer`` and
+            ``unit``. Methods that make a picture for no class, such as inversions, take none.
         layer: name of a layer. With a layer that gives one score a class, ``unit`` may be a label.
         unit: a channel of ``layer``.
         image: the photo to start from, or that is changed or made again, for methods that need one or can use one.
@@ -243,11 +243,11 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _goal(model: Model, target: Any, layer: str, unit: Any) -> Target:
+def _goal(model: Model, target: Any, layer: str, unit: Any) -> Goal:
     if (target is not None) + (bool(layer) or unit is not None) != 1:
         raise InvalidTarget("give either target=, a class, or layer= with unit=, one of its channels.")
     if target is not None:
-        return model.target(target)
+        return model.objective(target)
     if unit is None or not layer:
         raise InvalidTarget(f"layer and unit go together; got layer={layer!r} and unit={unit!r}.")
     return model.unit(layer, unit)

@@ -21,6 +21,7 @@ from xaiwidgets.model.inspection import Inspection, inspect, probe_like, takes_l
 from xaiwidgets.model.labels import Labels, numbered_labels
 from xaiwidgets.model.layers import Layer, stages
 from xaiwidgets.model.meter import looked_at
+from xaiwidgets.model.objective_algebra import Objective
 from xaiwidgets.model.passes import Gradients
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.model.prepare import Prepared, prepare
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xaiwidgets.model.propagate import Propagation, Start
+    from xaiwidgets.model.targets import Goal
     from xaiwidgets.surgery.policy import Policy
     from xaiwidgets.surgery.recipes import Recipe
 
@@ -236,8 +238,13 @@ class Model:
         """Return the target for a class (index, name, WordNet id), several, a ``Target``, or ``None`` for the top-1.
 
         Raises:
-            InvalidTarget: no such class or unit.
+            InvalidTarget: no such class or unit, or an objective, which only synthesis takes.
         """
+        if isinstance(wanted, Objective):
+            raise InvalidTarget(
+                f"target must be a class or a unit; got the objective {wanted.text[:80]!r}. Objectives are for "
+                "pictures that are made: xaiwidgets.synthesize(model, target=…)."
+            )
         if isinstance(wanted, Target):
             return check_target(wanted, self.labels, self.layer(wanted.layer).shape if wanted.layer else ())
         if isinstance(wanted, Question):
@@ -250,6 +257,14 @@ class Model:
                 raise InvalidTarget("target None means the top-1 class of an image, and no image was given.")
             return class_target(self.labels, int(self.logits(images)[0].argmax()))
         return class_target(self.labels, wanted)
+
+    def objective(self, wanted: Any) -> Goal:
+        """Return what a picture is made for: an objective looked up in this network, or else a ``target``.
+
+        Raises:
+            InvalidTarget, InvalidLayer: no such class, layer, channel or place.
+        """
+        return wanted.bind(self) if isinstance(wanted, Objective) else self.target(wanted)
 
     def unit(self, layer: str, channel: Any, position: str | tuple[int, int] = "mean") -> Target:
         """Return the target for one channel of a layer; where a layer gives one score a class, a label will do.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xaiwidgets.errors import InvalidTarget
+from xaiwidgets.model.objective_algebra import Objective
 from xaiwidgets.model.targets import Target
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ class Reading:
 def read(found: Gradients, target: Goal, model: Model) -> Reading:
     """Return score and probability of the first picture of a pass.
 
-    The probability is that of the target's classes; a unit of the layer that gives the class scores counts as a class.
+    The probability is that of the target's classes, of an objective that of all classes that it adds; a unit of the
+    layer that gives the class scores counts as a class.
     """
     score = float(found.score[0])
-    if not isinstance(target, Target) or not found.outputs.shape[1]:
+    if not isinstance(target, (Target, Objective)) or not found.outputs.shape[1]:
         return Reading(score)
     outputs, classes = found.outputs[0], list(target.classes)
+    if isinstance(target, Objective):
+        return Reading(score, float(outputs.softmax(dim=0)[classes].sum()) if classes else None)
     if target.layer and model.layer(target.layer).shape == (model.classes,):
         classes = [target.channel] if float(outputs[target.channel]) == score else []
     if not classes or target.minus is not None:

@@ -159,7 +159,12 @@ class Run(ABC):
     def ask(self, images: Tensor, target: Goal | None = None, **options: Any) -> Gradients:
         """Return score and gradient of network inputs ``(N, C, H, W)``; the pass ends where the score is read."""
         wanted = target or self.target
-        early = bool(wanted.layers) and all(self.model.layer(n).shape != (self.model.classes,) for n in wanted.layers)
+        whole = getattr(wanted, "whole", False)
+        early = (
+            bool(wanted.layers)
+            and not whole
+            and all(self.model.layer(n).shape != (self.model.classes,) for n in wanted.layers)
+        )
         return self.model.gradient(images, wanted, early=early, **options)
 
     def adopt(self, method: Any) -> None:
