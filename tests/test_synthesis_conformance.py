@@ -37,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "fooling_evolution": {"generations": 4, "offspring": 12},
     "fooling_gradient": {"iterations": 5},
     "adversarial_lbfgs": {"bisections": 1, "passes": 5},
+    "fourier_feature_visualization": {"iterations": 5},
 }
 #: What a run with these asks for, where that depends on a hyper-parameter, so that the card asks for less.
 GIVEN: dict[str, tuple[str, ...]] = {"natural_preimage": ("photo",)}

@@ -187,6 +187,7 @@ _NAMES = {
     "AdversarialLbfgs": "synthesis.adversarial_lbfgs",
     "FoolingEvolution": "synthesis.fooling_evolution",
     "FoolingGradient": "synthesis.fooling_gradient",
+    "FourierFeatureVisualization": "synthesis.fourier_feature_visualization",
     "Explorer": "apps.explorer",
     "Maximizer": "apps.maximizer",
     "Compare": "apps.compare",
