@@ -37,7 +37,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "fooling_evolution": {"generations": 4, "offspring": 12},
     "fooling_gradient": {"iterations": 5},
     "adversarial_lbfgs": {"bisections": 1, "passes": 5},
+    "diversity_objective": {"iterations": 4, "pictures": 2},
     "fourier_feature_visualization": {"iterations": 5},
+    "maco": {"iterations": 4, "crops": 2},
 }
 #: What a run with these asks for, where that depends on a hyper-parameter, so that the card asks for less.
 GIVEN: dict[str, tuple[str, ...]] = {"natural_preimage": ("photo",)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Painting(Run):
         mean, square: running moments of slopes. ``idle``: how many slopes in a row were zero.
     """
 
-    ARRAYS = ("values", "slope", "mean", "square")
+    ARRAYS: ClassVar[tuple[str, ...]] = ("values", "slope", "mean", "square")
     VALUES = ("idle",)
     values: Tensor
     slope: Tensor
@@ -111,7 +111,7 @@ class Painting(Run):
     def passed(self, values: Tensor) -> Seen:
         """Return what the network says of a random view of the pictures of some values."""
         view = self.transforms.draw(self.random)
-        slope, found = self.backed(values, lambda images: look(images, view, self.transforms.pad), self.goal)
+        slope, _, found = self.backed(values, lambda images: look(images, view, self.transforms.pad), self.goal)
         return Seen(slope, *self.read(found))
 
     @property
@@ -128,8 +128,10 @@ class Painting(Run):
         """How strong random views are now."""
         return transforms_of(self.method)
 
-    def backed(self, values: Tensor, viewed: Callable[[Tensor], Tensor], goal: Goal) -> tuple[Tensor, Gradients]:
-        """Return the slope of the summed score by the values, and what the pass gave.
+    def backed(
+        self, values: Tensor, viewed: Callable[[Tensor], Tensor], goal: Goal
+    ) -> tuple[Tensor, Tensor, Gradients]:
+        """Return the slopes of the summed score by the values and by the pictures, and what the pass gave.
 
         Args:
             values: of the parameterization.
@@ -140,11 +142,13 @@ class Painting(Run):
 
         with torch.inference_mode(False), torch.enable_grad():
             leaf = values.detach().clone().requires_grad_()
-            inputs = self.colors.inputs(viewed(self.made.image(leaf)))
+            pictures = self.made.image(leaf)
+            inputs = self.colors.inputs(viewed(pictures))
             found = self.ask(inputs.detach(), goal)
-            (slope,) = torch.autograd.grad(inputs, leaf, found.input)
-        # in row-major order, as it comes back from a saved run
-        return slope.new_empty(slope.shape).copy_(slope), found
+            slope, by_picture = torch.autograd.grad(inputs, [leaf, pictures], found.input)
+        # in row-major order, as they come back from a saved run
+        slope, by_picture = (one.new_empty(one.shape).copy_(one) for one in (slope, by_picture))
+        return slope, by_picture, found
 
     def pictures(self) -> Tensor:
         """Return the pictures ``(N, C, H, W)`` in [0, 1]."""
@@ -171,7 +175,8 @@ class Painting(Run):
                 f"image must be a network input of shape (1, {', '.join(map(str, self.model.input_shape))}); got "
                 f"{tuple(self.photo.shape)}."
             )
-        return self.made.written(self.colors.pixels(self.photo.detach()).expand(self.count, -1, -1, -1)).contiguous()
+        photos = self.colors.pixels(self.photo.detach()).expand(self.count, -1, -1, -1)
+        return self.made.written(photos).contiguous()
 
 
 class Colors:
@@ -209,6 +214,17 @@ def transforms_of(method: Any) -> Transforms:
     """Return how strong the random views are that the hyper-parameters of a method name."""
     custom = Transforms(pad=method.jitter, jitter=2 * method.jitter, scale=method.zoom, rotation=method.rotation)
     return chosen(method.transforms, method.strength, custom)
+
+
+def mean_reading(scores: Tensor, outputs: Tensor, target: Goal, model: Model) -> Reading:
+    """Return the mean of what the network said of several pictures; a probability if it is one for each."""
+    from xaiwidgets.model.passes import Gradients
+
+    each = [
+        read(Gradients(scores[i : i + 1], outputs[i : i + 1]), target, model).probability for i in range(len(scores))
+    ]
+    chances = [one for one in each if one is not None]
+    return Reading(float(scores.mean()), sum(chances) / len(each) if len(chances) == len(each) else None)
 
 
 def shown(picture: Tensor) -> NDArray[np.float32]:
