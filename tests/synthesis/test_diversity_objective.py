@@ -88,7 +88,7 @@ def test_weight_moves_while_it_runs(conv_net):
 @pytest.mark.lab
 def test_pictures_of_the_bundled_network_differ():
     model = xw.load_model()
-    apart, alike = (make(model, "espresso", weight=w, iterations=48, transforms="standard") for w in (10.0, 0.0))
+    apart, alike = (make(model, "espresso", weight=w, iterations=64, transforms="standard") for w in (10.0, 0.0))
     print(f"similarity {apart.terms['similarity']:.2f} against {alike.terms['similarity']:.2f}")
     assert apart.terms["similarity"] < alike.terms["similarity"] - 0.1
     assert apart.terms["probability"] > 0.9
@@ -119,20 +119,29 @@ def train(labels, classes, seed):
 
 @pytest.mark.lab
 def test_a_unit_of_two_digits_shows_both():
+    """A network for pairs of digits, looked at by one for single digits.
+
+    The goal is the log probability, which has an upper end: a logit grows on and outweighs any weight of this size.
+    The starts matter as much as the weight: pictures from strong noise part on their own for most pairs.
+    """
     from sklearn.datasets import load_digits
 
     digits = torch.tensor(load_digits().target)
     merged = torch.tensor([next(i for i, pair in enumerate(PAIRS) if int(d) in pair) for d in digits])
     model, other = train(merged, 5, 0), train(digits, 10, 1)
-    shown = {}
-    for weight in (10.0, 0.0):
-        shown[weight] = []
-        for unit, pair in enumerate(PAIRS):
-            found = make(
-                model, unit, iterations=96, weight=weight, transforms="custom", jitter=1, zoom=0.0, rotation=0.0
-            )
-            images = [found.image, *(one.image for one in found.beside[:-1])]
-            seen = {int(other.logits(other.from_pixels(image[..., :1])).argmax()) for image in images}
-            print(weight, pair, sorted(seen), round(found.terms["similarity"], 2), found.terms["probability"])
-            shown[weight].append(seen >= set(pair))
-    assert sum(shown[10.0]) >= 4
+    knobs = {"transforms": "custom", "jitter": 1, "zoom": 0.0, "rotation": 0.0, "parameterization": "pixel"}
+    both: dict[float, list[int]] = {0.0: [], 2.0: []}
+    for weight, counts in both.items():
+        for seed in range(3):
+            shown = 0
+            for unit, pair in enumerate(PAIRS):
+                goal = xw.objectives.label(unit, "log_probability")
+                found = make(model, goal, weight=weight, seed=seed, spread=0.5, iterations=96, **knobs)
+                images = [found.image, *(one.image for one in found.beside[:-1])]
+                seen = {int(other.logits(other.from_pixels(image[..., :1])).argmax()) for image in images}
+                shown += seen >= set(pair)
+                assert found.terms["probability"] > 0.9
+            counts.append(shown)
+    print("units that show both digits, of 5, by seed:", both)
+    assert min(both[2.0]) >= 4
+    assert sum(both[2.0]) > sum(both[0.0])

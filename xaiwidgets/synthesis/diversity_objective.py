@@ -41,7 +41,8 @@ class DiversityObjective(Resumable):
     it. The score is the mean of the unit's scores in the views that the network saw; ``similarity`` is the mean cosine
     of two pictures, in [0, 1] for activations that are not negative. Definition: Lucid (Olah et al. 2017), whose
     tutorial has a weight of 100; there the pictures of the bundled network for a class lose it (probability 0.3 after
-    64 steps), with 10 they keep it (0.99) and are as different. All pictures of a step are seen from the same place.
+    64 steps), with 10 they keep it (0.99) and are as different. A log probability as goal has an
+    upper end, so that a small weight is enough. All pictures of a step are seen from the same place.
 
     Raises ``InvalidLayer``: no such layer, or one without a spatial map. ``InvalidKnob``: as in
     ``FourierFeatureVisualization``.
