@@ -128,14 +128,14 @@ class Inversion(Run):
         if any(getattr(old, name) != getattr(self.method, name) for name in PARTS):
             self._reread()
 
-    def save(self, curves: dict[str, NDArray[np.float32]]) -> Saved:
+    def save(self) -> Saved:
         """Return what it takes to go on from here; a layer's arrays are shared by all states until its next turn."""
         arrays: dict[str, Tensor | None] = {"photo": self.original}
         for number, memory in enumerate(self.memories):
             arrays |= {f"{number} {name}": getattr(memory, name) for name in ARRAYS}
         self.kept = tuple(tuple(getattr(memory, name) for name in NUMBERS) for memory in self.memories)
         found = {name: None if tensor is None else self.canvas.array(tensor) for name, tensor in arrays.items()}
-        return dataclasses.replace(super().save(curves), arrays=found)
+        return dataclasses.replace(super().save(), arrays=found)
 
     def restore(self, saved: Saved) -> None:
         """Go on as it was, with the same photo.
