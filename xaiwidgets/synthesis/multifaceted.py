@@ -8,7 +8,6 @@ import numpy as np
 
 from xaiwidgets.core.cards import card
 from xaiwidgets.core.results import Exhibit
-from xaiwidgets.engine.references import images_of
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.model.references import find_references
 from xaiwidgets.synthesis.ascent import Ascent
@@ -103,6 +102,8 @@ class Multifaceted(Run):
         """The pictures and their crops, made once."""
         if self._shown is None:
             import torch
+
+            from xaiwidgets.engine.references import images_of
 
             name = self.method.pictures
             images = images_of(self.model, name, len(find_references(name)))
