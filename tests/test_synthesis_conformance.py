@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "diversity_objective": {"iterations": 4, "pictures": 2},
     "fourier_feature_visualization": {"iterations": 5},
     "maco": {"iterations": 4, "crops": 2},
+    "patch_prior_visualization": {"iterations": 5, "patches": 500},
 }
 #: What a run with these asks for, where that depends on a hyper-parameter, so that the card asks for less.
 GIVEN: dict[str, tuple[str, ...]] = {"natural_preimage": ("photo",)}

@@ -180,6 +180,7 @@ _NAMES = {
     "MultifacetedVisualization": "synthesis.multifaceted_visualization",
     "mean_image_init": "synthesis.facets",
     "CenterBiasOptimization": "synthesis.center_bias_optimization",
+    "PatchPriorVisualization": "synthesis.patch_prior_visualization",
     "Exhibit": "core.results",
     "NaturalPreimage": "synthesis.natural_preimage",
     "RepresentationInversion": "synthesis.representation_inversion",

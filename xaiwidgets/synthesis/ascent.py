@@ -127,7 +127,7 @@ class Ascent(Run):
         size = NUDGES[self.nudges]
         self.nudges += 1
         self.note(f"Step {self.step + 1}: the gradient was exactly zero, so noise of {size:g} gray levels was added.")
-        return self.picture + size * self.canvas.noise(self.random)
+        return self.picture + size * self.canvas.noise(self.random, tuple(self.picture.shape))
 
     def _pass(self, picture: Tensor) -> tuple[Tensor, Reading, bool]:
         """Return the gradient by gray levels, what the network said, and whether all of it is finite."""

@@ -52,11 +52,11 @@ class Canvas:
             return mean + self.low
         return mean if name == "mean" else self.clip(NOISE * self.noise(random))
 
-    def noise(self, random: Generator) -> Tensor:
-        """Return standard normal noise from a private generator."""
+    def noise(self, random: Generator, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Return standard normal noise from a private generator, of the canvas' shape unless another is given."""
         import torch
 
-        return torch.randn(self.shape, generator=random).to(self.like)
+        return torch.randn(shape or self.shape, generator=random).to(self.like)
 
     def clip(self, picture: Tensor) -> Tensor:
         """Return the picture with every value moved to a color that a screen can show."""
