@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.synthesis import regularizers
 from xaiwidgets.synthesis.canvas import Canvas
-from xaiwidgets.synthesis.climb import climb, direction, follow, rms
+from xaiwidgets.synthesis.climb import climb, direction, follow, is_finite, rms
 from xaiwidgets.synthesis.poses import draw_pose
 from xaiwidgets.synthesis.reading import read
 from xaiwidgets.synthesis.run import Run
@@ -71,7 +71,7 @@ class Ascent(Run):
                 "Start from noise or a photo, or choose another unit"
             )
             return
-        finite = bool(picture.isfinite().all())
+        finite = is_finite(picture)
         if finite:
             picture = self.bounded(picture)
             gradient, reading, finite = self._pass(picture)
@@ -134,5 +134,5 @@ class Ascent(Run):
         pose = self.pose()
         found = self.ask(self.canvas.inputs(pose.show(picture)))
         gradient = pose.back(self.canvas.per_gray_level(found.input))
-        finite = bool(gradient.isfinite().all() and found.score.isfinite().all())
+        finite = is_finite(gradient) and is_finite(found.score)
         return gradient, read(found, self.target, self.model), finite

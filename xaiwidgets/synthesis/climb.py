@@ -23,6 +23,12 @@ def rms(values: Tensor) -> float:
     return float(largest * (values / largest).square().mean().sqrt())
 
 
+def is_finite(values: Tensor) -> bool:
+    """Return whether all values are finite; in one pass without a mask, since it is asked at every step."""
+    low, high = values.aminmax()  # either is not a number where any value is not
+    return bool((high - low).isfinite()) or bool(values.isfinite().all())
+
+
 def direction(gradient: Tensor, normalization: str, first: float) -> Tensor:
     """Return the gradient divided by what ``normalization`` names; ``first`` is the rms of the run's first gradient."""
     if normalization == "none":
