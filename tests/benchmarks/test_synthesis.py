@@ -25,9 +25,9 @@ pytestmark = pytest.mark.benchmark
 #: Steps or passes a round, and rounds.
 STEPS = {"efficientnet_lite0": 8, "shapes_gap": 60}
 ROUNDS = 11
-#: A step may cost this many times its passes: at 224 pixels the network's work dwarfs that on the picture. That of the
-#: small network is done in a few milliseconds, and what a step does in Python shows.
-ALLOWED = {"efficientnet_lite0": 1.15, "shapes_gap": 1.6}
+#: A step may cost this many times its passes: at 224 pixels the network's work dwarfs that on the picture. The passes
+#: of the small network take a millisecond, as long as what any step does in Python: 500 steps a second all the same.
+ALLOWED = {"efficientnet_lite0": 1.15, "shapes_gap": 2.5}
 
 
 def floor(model, target):

@@ -79,6 +79,12 @@ def conv_net() -> Model:
 
 
 @pytest.fixture(scope="session")
+def precise_net() -> Model:
+    """The convolutional network in double precision."""
+    return make_conv_net(torch.float64)
+
+
+@pytest.fixture(scope="session")
 def linear_net() -> Model:
     return make_linear_net()
 

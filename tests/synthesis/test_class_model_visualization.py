@@ -66,6 +66,18 @@ def test_the_score_rises_and_nothing_is_clipped(conv_net):
     assert set(found[-1].curves) == {"probability", "penalty", "score less penalty"}
 
 
+def test_the_stretched_picture_and_what_clipping_costs_are_told(conv_net):
+    found = run(conv_net, 3, iterations=20, step_size=30.0)
+    values = picture(found[-1])[0]
+    limit = np.sort(np.abs(values), axis=None)[round(0.995 * values.size) - 1]
+    wanted = np.clip(0.5 + 0.5 * values / limit, 0, 1).transpose(1, 2, 0)
+    np.testing.assert_allclose(found[-1].beside[0].image, wanted, atol=1e-6)
+    assert not found[-2].notes
+    (note,) = found[-1].notes
+    chance = float(conv_net.probabilities(conv_net.from_pixels(found[-1].image))[0, 3])
+    assert note.endswith(f"has probability {chance:.3f}.")
+
+
 @pytest.mark.slow
 def test_the_bundled_network_is_certain():
     found = run(xw.load_model(), "espresso")[-1]

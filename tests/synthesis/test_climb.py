@@ -6,7 +6,7 @@ import torch
 
 from xaiwidgets.synthesis import regularizers
 from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
-from xaiwidgets.synthesis.climb import climb, direction, follow, rms
+from xaiwidgets.synthesis.climb import climb, direction, follow, is_finite, rms
 
 OFF = {"decay": 0.0, "blur_width": 0.0, "jitter": 0, "momentum": 0.0}
 
@@ -29,6 +29,15 @@ def test_directions_are_the_gradient_divided_by_their_name():
         np.testing.assert_allclose(direction(gradient, name, 0.25).numpy(), values / size, rtol=1e-12)
     assert rms(gradient) == pytest.approx(sizes["rms"], rel=1e-12)
     assert rms(torch.zeros(1, 3, 4, 4)) == 0.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_value_is_seen_and_large_ones_are_not_bad(bad):
+    values = noise(4)
+    assert is_finite(values) and is_finite(values.float() * 1e37)
+    assert is_finite(torch.tensor([-3e38, 3e38])), "their difference is not, they are"
+    values[0, 1, 5, 7] = bad
+    assert not is_finite(values)
 
 
 @pytest.mark.parametrize("name", ["rms", "mean", "max"])

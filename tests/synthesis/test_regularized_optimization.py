@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from scipy.ndimage import gaussian_filter
 import xaiwidgets as xw
 from xaiwidgets.synthesis.presets import PRINTED
 from xaiwidgets.synthesis.regularized_optimization import RegularizedOptimization
+from xaiwidgets.synthesis.regularizers import blur_mirrored
 
-MEAN = np.array([0.4, 0.5, 0.6], np.float32)[:, None, None] * 255
+MEAN = np.array([0.4, 0.5, 0.6], np.float32).astype(np.float64)[:, None, None] * 255
 
 
 def run(model, target, **knobs):
@@ -23,38 +26,71 @@ def picture(found):
 
 
 def slope(model, target, x):
-    std = torch.tensor([0.2, 0.25, 0.3])[:, None, None] * 255
-    inputs = torch.from_numpy(x.copy())[None].float() / std
-    return (model.gradient(inputs, model.target(target)).input / std)[0].numpy()
+    std = torch.tensor([0.2, 0.25, 0.3]).to(model.like)[:, None, None] * 255
+    inputs = torch.from_numpy(x.copy())[None] / std
+    return (model.gradient(inputs.to(model.like), model.target(target)).input / std)[0].numpy()
 
 
-def percentile_clip(x, importance, percent):
-    dropped = int(percent * importance.size / 100)
-    threshold = np.sort(importance, axis=None)[dropped]
-    return np.where(importance < threshold, 0, x)
+def erased(x, importance, percent):
+    return np.where(importance < np.percentile(importance, percent), 0, x) if percent else x
 
 
+@pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("name", PRINTED)
-def test_an_iteration_is_that_of_the_paper(name, conv_net):
-    """In numpy: clip to the pixel box, ascend, decay, blur, small norm, small contribution, in this order."""
-    knobs = {**PRINTED[name].knobs, "blur_every": 1, "iterations": 3}
-    found = run(conv_net, 2, **knobs)
-    before, after = picture(found[0]), picture(found[1])
-    g = slope(conv_net, 2, before)
-    first = slope(conv_net, 2, start_of(conv_net))
-    eta = {
-        "first": knobs["step_size"] / np.sqrt((first.astype(np.float64) ** 2).mean()),
-        "constant": knobs["eta"],
-        "progress": min(knobs["eta"], knobs["progress"] / (g.astype(np.float64) ** 2).sum()),
-    }[knobs["rate"]]
-    x = (1 - knobs["decay"]) * (before + eta * g)
-    if knobs["blur_width"]:
-        x = np.stack([gaussian_filter(channel, knobs["blur_width"], mode="nearest", truncate=4.0) for channel in x])
-    if knobs["clip_norm"]:
-        x = percentile_clip(x, (x**2).sum(axis=0), knobs["clip_norm"])
-    if knobs["clip_contribution"]:
-        x = percentile_clip(x, np.abs((x * g).sum(axis=0)), knobs["clip_contribution"])
-    np.testing.assert_allclose(after, np.clip(x, -MEAN, 255 - MEAN), atol=2e-2)
+def test_every_iteration_is_that_of_the_papers_code(name, every, precise_net):
+    """In numpy and scipy, in double precision: ascend, decay, blur, small norm, small contribution, clip to colors."""
+    model = precise_net
+    knobs = {**PRINTED[name].knobs, "blur_every": every, "iterations": 4}
+    found = run(model, 2, **knobs)
+    x = start_of(model)
+    first = rms(slope(model, 2, x))
+    for number in range(4):
+        g = slope(model, 2, x)
+        eta = {
+            "first": knobs["step_size"] / first,
+            "constant": knobs["eta"],
+            "progress": min(knobs["eta"], knobs["progress"] / (g**2).sum()),
+        }[knobs["rate"]]
+        x = (1 - knobs["decay"]) * (x + eta * g)
+        if knobs["blur_width"] and number % every == 0:
+            x = np.stack([gaussian_filter(channel, knobs["blur_width"]) for channel in x])
+        x = erased(x, np.linalg.norm(x, axis=0), knobs["clip_norm"])
+        x = erased(x, np.abs((g * x).sum(axis=0)), knobs["clip_contribution"])
+        x = np.clip(x, -MEAN, 255 - MEAN)
+        np.testing.assert_allclose(picture(found[number]), x, atol=1e-5, err_msg=f"step {number + 1}")
+
+
+def rms(values):
+    return float(np.sqrt((values**2).mean()))
+
+
+@pytest.mark.parametrize("width", [0.3, 0.5, 1.0, 2.7])
+@pytest.mark.parametrize("side", [4, 17, 40])
+def test_the_blur_is_that_of_scipy(width, side):
+    pixels = torch.randn((1, 3, side, side + 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wanted = np.stack([gaussian_filter(channel, width) for channel in pixels[0].numpy()])
+    np.testing.assert_allclose(blur_mirrored(pixels, width)[0], wanted, atol=1e-12)
+    assert blur_mirrored(pixels, 0.0) is pixels
+
+
+def test_a_blur_changed_in_a_pause_is_a_run_scheduled_that_way(conv_net):
+    goal, method = conv_net.target(2), RegularizedOptimization(iterations=10)
+    wide = dataclasses.replace(method, blur_width=2.0)
+    steps = method.steps(conv_net, None, goal)
+    for _ in range(5):
+        paused = next(steps)
+    sent = [steps.send(wide), *steps][-1]
+    resumed = list(wide.resume(paused.state).steps(conv_net, None, goal))[-1]
+    assert np.array_equal(sent.image, resumed.image) and sent.events == resumed.events == ((6, "blur_width", 1.0, 2.0),)
+    assert not np.array_equal(sent.image, list(method.steps(conv_net, None, goal))[-1].image)
+
+
+def test_the_smoothed_score_rises(conv_net):
+    curve = run(conv_net, 2, iterations=96)[-1].curve
+    smooth = [float(curve[0])]
+    for value in curve[1:]:
+        smooth.append(0.9 * smooth[-1] + 0.1 * float(value))
+    assert smooth[-1] >= smooth[48] >= smooth[19] > smooth[0]
 
 
 def start_of(model):
@@ -80,6 +116,27 @@ def test_the_best_and_the_first_of_its_class_are_kept(conv_net):
     first = next(exhibit for exhibit in shapes.beside if exhibit.caption.startswith("first of its class"))
     inputs = model.from_pixels(first.image)
     assert int(model.logits(inputs)[0].argmax()) == 2
+
+
+@pytest.mark.parametrize("position", ["mean", "max", "center"])
+def test_the_first_that_is_the_highest_of_its_layer_is_kept(conv_net, position):
+    unit = conv_net.unit("second", 3, position)
+    knobs = {"iterations": 60, "decay": 0.0, "blur_width": 0.0, "step_size": 4.0}
+    found = list(RegularizedOptimization(**knobs).steps(conv_net, None, unit))
+    words = next(e.caption for e in found[-1].beside if e.caption.startswith("first that was the highest"))
+    first = int(words.split("step ")[1])
+
+    def highest(one):
+        inputs = (
+            torch.from_numpy(one.state.arrays["picture"].copy()) / (torch.tensor([0.2, 0.25, 0.3]) * 255)[:, None, None]
+        )
+        layer = conv_net.activations(inputs, ["second"])["second"][0]
+        if position == "center":
+            return float(layer[3, layer.shape[1] // 2, layer.shape[2] // 2]) == float(layer.max())
+        values = layer.flatten(1)
+        return int((values.mean(dim=1) if position == "mean" else values.amax(dim=1)).argmax()) == 3
+
+    assert highest(found[first - 1]) and not any(highest(one) for one in found[: first - 1])
 
 
 def test_a_narrow_blur_is_warned_of(conv_net):

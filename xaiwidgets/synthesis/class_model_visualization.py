@@ -35,8 +35,9 @@ class ClassModelVisualization(Resumable):
     """Gradient ascent on a score less ``λ ‖x‖²``, from the mean picture (Simonyan et al. 2014, section 2).
 
     Yields a picture ``(H, W, 3)`` in [0, 1] after every step, clipped for display only: ``state`` holds what is
-    optimized, in gray levels less the mean color. ``curves`` has the penalty beside the score, and for classes the
-    probability; the objective is their difference. Of a network that ends in a softmax the scores before it are used.
+    optimized, in gray levels less the mean color, and the score is of that. ``curves`` has the penalty and the score
+    less it, which is climbed, and for classes the probability; beside the picture is one of stretched contrast. Of a
+    network that ends in a softmax the scores before it are used.
     """
 
     l2: float = knob(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xaiwidgets.core.results import Exhibit
+from xaiwidgets.model.targets import Target
 from xaiwidgets.synthesis.ascent import Ascent
 from xaiwidgets.synthesis.climb import direction
 from xaiwidgets.synthesis.poses import Pose
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from xaiwidgets.synthesis.reading import Reading
+
+#: Share of the values that a stretched picture shows without cutting them off.
+STRETCH = 0.995
 
 
 class ClassModel(Ascent):
@@ -33,6 +38,26 @@ class ClassModel(Ascent):
     def bounded(self, picture: Tensor) -> Tensor:
         """Return the picture as it is."""
         return picture
+
+    def advance(self) -> None:
+        """Do one step; at the end, say what the network makes of the picture as it is shown."""
+        super().advance()
+        if self.over and self.step and isinstance(self.target, Target) and self.target.classes:
+            shown = self.canvas.inputs(self.canvas.clip(self.picture))
+            chance = self.model.probabilities(shown)[0, list(self.target.classes)].sum()
+            self.note(
+                f"Clipped to colors that can be shown, the picture of step {self.step} has probability {chance:.3f}."
+            )
+
+    def beside(self) -> tuple[Exhibit, ...]:
+        """Return the picture with its contrast stretched about gray."""
+        size = self.picture.abs().flatten()
+        limit = float(size.kthvalue(max(1, round(STRETCH * len(size)))).values)
+        if not limit:
+            return ()
+        color = (0.5 + 0.5 * self.picture[0] / limit).clamp(0, 1).permute(1, 2, 0).expand(-1, -1, 3)
+        words = f"difference from the mean color, contrast stretched: gray ± {limit:.3g} gray levels"
+        return (Exhibit(color.float().cpu().numpy(), words),)
 
     def size_of(self, gradient: Tensor) -> float:
         """Return the largest value."""

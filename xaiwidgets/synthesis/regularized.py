@@ -24,7 +24,8 @@ class Regularized(Ascent):
     """A run in progress; see ``Ascent``.
 
     Attributes:
-        best: the picture of the highest score so far. ``majority``: the first that was answered with the class.
+        best: the picture of the highest score so far. ``majority``: the first that was answered with the class, or for
+            which a hidden unit was the highest of its layer.
     """
 
     ARRAYS = (*Ascent.ARRAYS, "best", "majority")
@@ -59,8 +60,8 @@ class Regularized(Ascent):
         """Return the picture after ascent, decay, blur, small norm and small contribution, in this order."""
         method = self.method
         picture = regularizers.decay(self.picture + self.eta() * self.gradient, method.decay)
-        if (self.step + 1) % method.blur_every == 0:
-            picture = regularizers.blur(picture, method.blur_width)
+        if self.step % method.blur_every == 0:  # the first step too, as in the paper's code
+            picture = regularizers.blur_mirrored(picture, method.blur_width)
         picture = regularizers.clip_norm(picture, method.clip_norm)
         return regularizers.clip_contribution(picture, self.gradient, method.clip_contribution), self.motion
 
@@ -87,10 +88,17 @@ class Regularized(Ascent):
         return {"gradient": float(self.gradient.norm())}
 
     def ask(self, images: Tensor, target: Any = None, **options: Any) -> Gradients:
-        """Return score and gradient, and see whether the class has the highest score."""
-        found = super().ask(images, target, **options)
-        classes = self.target.classes if isinstance(self.target, Target) else ()
-        self._won = bool(classes) and int(found.outputs[0].argmax()) in classes
+        """Return score and gradient, and see whether the class has the highest score, or the unit in its layer."""
+        goal = self.target
+        if not isinstance(goal, Target) or self.majority is not None:
+            self._won = False
+            return super().ask(images, target, **options)
+        if not goal.layer:
+            found = super().ask(images, target, **options)
+            self._won = int(found.outputs[0].argmax()) in goal.classes
+            return found
+        found = super().ask(images, target, **{**options, "layers": [goal.layer]})
+        self._won = _highest(found.layers[goal.layer][0][0], goal)
         return found
 
     def beside(self) -> tuple[Exhibit, ...]:
@@ -100,5 +108,18 @@ class Regularized(Ascent):
             words = f"best so far: step {self.best_step}, {self.best_score:.3g}"
             shown.append(Exhibit(self.canvas.pixels(self.best), words))
         if self.majority is not None:
-            shown.append(Exhibit(self.canvas.pixels(self.majority), f"first of its class: step {self.majority_step}"))
+            hidden = isinstance(self.target, Target) and self.target.layer
+            words = "first that was the highest of its layer" if hidden else "first of its class"
+            shown.append(Exhibit(self.canvas.pixels(self.majority), f"{words}: step {self.majority_step}"))
         return tuple(shown)
+
+
+def _highest(activation: Tensor, unit: Target) -> bool:
+    """Return whether no other unit of the layer, ``(K,)`` or ``(K, h, w)``, is higher: channels by what is asked."""
+    if activation.ndim == 1:
+        return int(activation.argmax()) == unit.channel
+    if unit.position in ("mean", "max"):
+        flat = activation.flatten(1)
+        values = flat.mean(dim=1) if unit.position == "mean" else flat.amax(dim=1)
+        return int(values.argmax()) == unit.channel
+    return float(unit.score(activation[None], {unit.layer: activation[None]})) >= float(activation.max())

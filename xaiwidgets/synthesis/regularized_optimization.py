@@ -47,7 +47,12 @@ class RegularizedOptimization(Resumable):
         "0 is off.", unit="pixels", live=True,
     )  # fmt: skip
     blur_every: int = knob(
-        4, Range(1, 50), label="Blur every", help="Blur after every so many steps.", unit="steps", live=True
+        4,
+        Range(1, 50),
+        label="Blur every",
+        help="Blur after the first step, and after every so many from then on.",
+        unit="steps",
+        live=True,
     )
     clip_norm: float = knob(
         0.0, Range(0.0, 95.0, step=1.0), label="Clip small norm", help="The faintest pixels become the mean color; "

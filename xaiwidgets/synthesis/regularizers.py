@@ -31,6 +31,25 @@ def blur(picture: Tensor, width: float) -> Tensor:
     return gaussian_blur(picture, width)
 
 
+def blur_mirrored(picture: Tensor, width: float) -> Tensor:
+    """Return the picture blurred as Yosinski et al. 2015 did: up to four deviations away, mirrored at the edges."""
+    radius = int(4 * width + 0.5)
+    if not width or not radius:
+        return picture
+    import torch
+
+    offsets = torch.arange(-radius, radius + 1, dtype=picture.dtype, device=picture.device)
+    kernel = torch.exp(-offsets.square() / (2 * width**2))
+    kernel = kernel / kernel.sum()
+    for axis in (2, 3):
+        length = picture.shape[axis]
+        # the edge pixel is its own mirror image: ... 1 0 | 0 1 2 ...
+        place = torch.arange(-radius, length + radius, device=picture.device) % (2 * length)
+        padded = picture.index_select(axis, torch.minimum(place, 2 * length - 1 - place))
+        picture = padded.unfold(axis, 2 * radius + 1, 1) @ kernel
+    return picture
+
+
 def total_variation(picture: Tensor) -> Tensor:
     """Return ``sum(sqrt(down**2 + right**2 + FLAT) - sqrt(FLAT))`` over pixels and channels, ``(N,)``, gray levels."""
     down, right = _differences(picture)
