@@ -53,6 +53,17 @@ PRESETS: dict[str, Preset] = {
         blur_width=1.5,
         jitter=4,
     ),
+    "any_pose": _preset(
+        "Calm in any pose",
+        "As calm, and the network sees the picture turned, zoomed and further moved: larger and more whole objects.",
+        step_size=16.0,
+        momentum=0.8,
+        decay=0.003,
+        blur_width=1.5,
+        jitter=8,
+        rotation=5.0,
+        zoom=0.1,
+    ),
     "yosinski_1": _preset(
         "Yosinski 1: sparse by norm",
         "Half of the pixels, the faintest, are erased at every step; a little blur.",
