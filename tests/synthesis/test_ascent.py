@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import xaiwidgets as xw
 from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
@@ -87,6 +89,32 @@ def test_a_saved_run_keeps_its_target_and_its_fixed_knobs(conv_net, linear_net):
         finish(method.resume(gray), conv_net, conv_net.target(1))
     with pytest.raises(InvalidKnob, match=r"seed must stay 0 .* got 5\. Start a new run"):
         finish(ActivationMaximization(iterations=8, seed=5).resume(state), conv_net, conv_net.target(2))
+
+
+def test_a_saved_run_goes_on_with_its_own_weights_only(conv_net):
+    """What is kept of a run, such as its last gradient, is wrong for another network, even of the same shape."""
+    method = ActivationMaximization(iterations=4)
+    state = finish(method, conv_net, conv_net.target(2)).state
+    same, other = (
+        xw.Model(copy.deepcopy(conv_net.module), size=16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)) for _ in range(2)
+    )
+    assert finish(dataclasses.replace(method, iterations=5).resume(state), same, same.target(2)).step == 5
+    with torch.no_grad():
+        other.module.first.bias[0] += 1.0
+    with pytest.raises(InvalidKnob, match=r"with the weights it has now; got one of other weights.*start='photo'"):
+        finish(method.resume(state), other, other.target(2))
+
+
+@pytest.mark.parametrize(("part", "name"), [("arrays", "motion"), ("values", "nudges"), ("knobs", "zoom")])
+def test_a_state_of_another_version_says_what_differs(conv_net, part, name):
+    method = ActivationMaximization(iterations=4)
+    state = finish(method, conv_net, conv_net.target(2)).state
+    kept = dict(getattr(state, part))
+    less = dataclasses.replace(state, **{part: {key: value for key, value in kept.items() if key != name}})
+    more = dataclasses.replace(state, **{part: {**kept, "sharpness": 1}})
+    for odd, words in ((less, name), (more, "sharpness")):
+        with pytest.raises(InvalidKnob, match=f"of this version of activation_maximization; {words} differ"):
+            finish(method.resume(odd), conv_net, conv_net.target(2))
 
 
 @pytest.mark.parametrize("change", [{"start": "mean"}, {"iterations": 9}, {"normalization": "max"}, {"seed": 1}])

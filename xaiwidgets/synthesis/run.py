@@ -13,6 +13,7 @@ import numpy as np
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.core.results import Exhibit, Synthesis
 from xaiwidgets.errors import InvalidKnob, InvalidTarget
+from xaiwidgets.model.digest import weights_digest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -34,6 +35,7 @@ class Saved:
 
     Attributes:
         method: id of the method. ``shape``: of the network's input. ``target``: what is made.
+        weights: digits that stand for the network's weights: gradients that are kept are of no use to another.
         step: how many steps were done. ``stopped``: the run cannot go on.
         arrays: what the run keeps as tensors, by name. ``values``: what else it keeps.
         random: state of the run's private random numbers.
@@ -43,6 +45,7 @@ class Saved:
 
     method: str
     shape: tuple[int, ...]
+    weights: str
     target: Goal
     step: int
     stopped: bool
@@ -209,6 +212,7 @@ class Run(ABC):
         return Saved(
             method=type(self.method).card.id,
             shape=self.model.input_shape,
+            weights=weights_digest(self.model),
             target=self.target,
             step=self.step,
             stopped=self.stopped,
@@ -226,11 +230,12 @@ class Run(ABC):
 
         Raises:
             InvalidTarget: the state belongs to another target.
-            InvalidKnob: it is none, or of another method or network, or a fixed hyper-parameter differs.
+            InvalidKnob: it is none, or of another method, network or version, or a fixed hyper-parameter differs.
         """
         import torch
 
-        _check(saved, type(self.method).card.id, self.target, self.model.input_shape)
+        _check(saved, type(self.method).card.id, self.target, self.model)
+        self._check_names(saved)
         like = self.model.like
         for name in self.ARRAYS:
             array = saved.arrays[name]
@@ -241,6 +246,20 @@ class Run(ABC):
         self.step, self.stopped, self.notes, self.events = saved.step, saved.stopped, saved.notes, saved.events
         self._curves = {name: [float(v) for v in curve] for name, curve in saved.curves.items()}
         self._log_changes(saved.knobs, free=self.FREE)
+
+    def _check_names(self, saved: Saved) -> None:
+        """Raise unless a state, which may come from a file, has all that this version keeps, and no more."""
+        pairs: tuple[tuple[Any, Any], ...] = (
+            (saved.arrays, self.ARRAYS),
+            (saved.values, self.VALUES),
+            (saved.knobs, [knob.name for knob in knobs_of(self.method)]),
+        )
+        odd = sorted({name for found, wanted in pairs for name in set(found) ^ set(wanted)})
+        if odd:
+            raise InvalidKnob(
+                f"state must be of this version of {saved.method}; {', '.join(odd)} differ. Start a new run, from its "
+                "picture with start='photo' where the method has it."
+            )
 
     def _log_changes(self, old: dict[str, Any], free: tuple[str, ...] = ()) -> None:
         """Log what differs from ``old``; only live hyper-parameters and those in ``free`` may."""
@@ -282,13 +301,20 @@ def _array(tensor: Tensor | None) -> NDArray[Any] | None:
     return array
 
 
-def _check(saved: Any, method: str, target: Goal, shape: tuple[int, ...]) -> None:
+def _check(saved: Any, method: str, target: Goal, model: Model) -> None:
     if not isinstance(saved, Saved):
         raise InvalidKnob(f"state must be the .state of an earlier result; got {type(saved).__name__}.")
     if saved.method != method:
         raise InvalidKnob(f"state must be that of a run of {method}; got one of {saved.method}.")
-    if saved.shape != shape:
-        raise InvalidKnob(f"state must hold pictures of shape {shape}; got {saved.shape}, of another network.")
+    if saved.shape != model.input_shape:
+        raise InvalidKnob(
+            f"state must hold pictures of shape {model.input_shape}; got {saved.shape}, of another network."
+        )
+    if saved.weights != weights_digest(model):
+        raise InvalidKnob(
+            f"state must be that of a run on {model.name} with the weights it has now; got one of other weights. To go "
+            "on from its picture, start a new run with start='photo' and the picture as image=."
+        )
     if target != saved.target:
         raise InvalidTarget(
             f"target must be that of the saved run, {saved.target.name!r}; got {target.name!r}. To go on from its "
