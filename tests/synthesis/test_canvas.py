@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
+import xaiwidgets as xw
+from xaiwidgets.core.cards import resolve
 from xaiwidgets.errors import InvalidImage, InvalidKnob
 from xaiwidgets.synthesis.canvas import NOISE, Canvas
 
@@ -37,6 +41,30 @@ def test_start_photo_needs_a_photo_of_the_right_shape(conv_net):
         canvas.start("photo", None, random())
     with pytest.raises(InvalidImage, match=r"\(1, 3, 16, 16\); got \(1, 3, 8, 8\)"):
         canvas.start("photo", torch.zeros(1, 3, 8, 8), random())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_pictures_are_finer_than_the_numbers_of_a_network(conv_net, dtype):
+    """A network with short numbers is shown such, and its picture is kept, saved and changed in float32."""
+    short = xw.Model(copy.deepcopy(conv_net.module).to(dtype), size=16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+    canvas, fine = Canvas(short), Canvas(conv_net)
+    picture = fine.start("noise", None, random())
+    assert torch.equal(canvas.start("noise", None, random()), picture)
+    assert canvas.inputs(picture).dtype == dtype
+    assert canvas.per_gray_level(torch.ones(1, 3, 16, 16, dtype=dtype)).dtype == torch.float32
+    photo = canvas.start("photo", short.from_pixels(fine.pixels(picture)), random())
+    torch.testing.assert_close(photo, picture, atol=2.0, rtol=0)
+    for method in ("activation_maximization", "class_model_visualization", "regularized_optimization"):
+        steps = list(xw.synthesize_steps(short, method, target=1, iterations=4))
+        assert steps[-1].state.arrays["picture"].dtype == np.float32
+        made = resolve(method, iterations=4).resume(steps[1].state)
+        assert np.array_equal(xw.synthesize(short, made, target=1).image, steps[-1].image)
+
+
+def test_double_precision_is_not_lost_in_the_mean_color():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).double()
+    canvas = Canvas(xw.Model(net, size=4, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)))
+    assert canvas.mean.flatten().tolist() == [0.485 * 255, 0.456 * 255, 0.406 * 255]
 
 
 def test_clip_keeps_to_colors_that_a_screen_shows(conv_net):

@@ -20,16 +20,22 @@ STARTS = ("noise", "mean", "zero", "photo")
 
 
 class Canvas:
-    """Pictures ``(1, C, H, W)`` of one model's input size, in gray levels less the mean color; no autograd here."""
+    """Pictures ``(1, C, H, W)`` of one model's input size, in gray levels less the mean color; no autograd here.
+
+    They are kept in float32 or float64, also for a network with shorter numbers: a step may be smaller than the
+    difference of two neighbors there, and sums of squares larger than all of them.
+    """
 
     def __init__(self, model: Model) -> None:
         import torch
 
-        self.like = model.like
+        self.network = model.like
+        kind, device = torch.promote_types(model.like.dtype, torch.float32), model.like.device
+        self.like = torch.empty(0, dtype=kind, device=device)
         self.shape = (1, *model.input_shape)
         preprocessing = model.preprocessing
-        self.mean = torch.tensor(preprocessing.mean).to(self.like).reshape(1, -1, 1, 1) * 255
-        self.std = torch.tensor(preprocessing.std).to(self.like).reshape(1, -1, 1, 1) * 255
+        self.mean = torch.tensor(preprocessing.mean, dtype=kind, device=device).reshape(1, -1, 1, 1) * 255
+        self.std = torch.tensor(preprocessing.std, dtype=kind, device=device).reshape(1, -1, 1, 1) * 255
         self.low, self.high = -self.mean, 255 - self.mean
 
     def start(self, name: str, photo: Tensor | None, random: Generator) -> Tensor:
@@ -64,11 +70,11 @@ class Canvas:
 
     def inputs(self, picture: Tensor) -> Tensor:
         """Return the network's input for a picture."""
-        return picture / self.std
+        return (picture / self.std).to(self.network)
 
     def per_gray_level(self, gradient: Tensor) -> Tensor:
         """Return a derivative by the network's input as one by gray levels."""
-        return _plain(gradient / self.std)
+        return _plain(gradient.to(self.like) / self.std)
 
     def pixels(self, picture: Tensor) -> NDArray[np.float32]:
         """Return the picture as float32 ``(H, W, 3)`` in [0, 1]; gray becomes three equal channels."""
