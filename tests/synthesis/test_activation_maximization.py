@@ -149,7 +149,7 @@ def test_zero_turns_every_regularizer_off(conv_net):
     plain = finish(ActivationMaximization(**off, iterations=8), conv_net, target)
     for knob, value in (
         ("decay", 0.1), ("blur_width", 1.0), ("jitter", 3), ("total_variation", 0.5), ("momentum", 0.5),
-        ("clip_norm", 30.0), ("clip_contribution", 30.0),
+        ("clip_norm", 30.0), ("clip_contribution", 30.0), ("rotation", 30.0), ("zoom", 0.3),
     ):  # fmt: skip
         other = finish(ActivationMaximization(**off | {knob: value}, iterations=8), conv_net, target)
         assert not np.array_equal(plain.image, other.image), knob

@@ -12,6 +12,7 @@ import xaiwidgets as xw
 from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
+from xaiwidgets.synthesis.ascent import Ascent
 
 PLAIN = {"decay": 0.0, "blur_width": 0.0, "jitter": 0, "momentum": 0.0, "total_variation": 0.0}
 
@@ -56,6 +57,22 @@ def test_a_run_equals_the_loop_written_out(conv_net):
         mean = torch.tensor([0.4, 0.5, 0.6])[:, None, None] * 255
         picture = picture.clamp(-mean, 255 - mean)
         np.testing.assert_allclose(found.state.arrays["picture"], picture, atol=2e-3)
+
+
+@pytest.mark.parametrize("knobs", [{"jitter": 2}, {"rotation": 30.0}, {"zoom": 0.3}, {"jitter": 1, "rotation": 20.0}])
+def test_the_gradient_is_that_of_the_view_brought_back(linear_net, knobs):
+    """A linear score of a view is a linear score of the picture, with weights brought back from the view."""
+    from xaiwidgets.synthesis.poses import draw_pose
+
+    method = ActivationMaximization(**PLAIN | knobs, start="mean", iterations=3)
+    weight = (linear_net.module[1].weight[1].detach() / (255 * 0.25)).reshape(1, 1, 6, 6)
+    random = torch.Generator().manual_seed(0)
+    poses = [draw_pose(random, method.jitter, method.rotation, method.zoom) for _ in range(4)]
+    assert len(set(poses)) > 1
+    for found, pose in zip(method.steps(linear_net, None, linear_net.target(1)), poses[1:], strict=True):
+        np.testing.assert_allclose(found.state.arrays["gradient"], pose.back(weight), rtol=1e-9, atol=1e-12)
+        seen = float((pose.show(torch.from_numpy(found.state.arrays["picture"].copy())) * weight).sum())
+        assert found.score == pytest.approx(seen, rel=1e-6)
 
 
 def test_a_saved_run_goes_on_bit_for_bit(conv_net):
@@ -146,10 +163,29 @@ def test_a_dead_unit_is_noted_and_stops(dead_net):
     assert [one.notes for one in resumed] == [found[-1].notes]
 
 
+def test_a_run_that_was_saved_between_two_nudges_makes_the_second(dead_net):
+    method, target = ActivationMaximization(start="mean", iterations=50), dead_net.target(0)
+    whole = list(method.steps(dead_net, None, target))
+    rest = list(method.resume(whole[0].state).steps(dead_net, None, target))
+    assert "noise of 20 gray levels" in rest[0].notes[-1]
+    assert [one.step for one in rest] == [one.step for one in whole[1:]] and rest[-1].notes == whole[-1].notes
+
+
 def test_a_sleeping_unit_is_woken_by_noise(sleeping_net):
     found = finish(ActivationMaximization(start="mean", iterations=20), sleeping_net, sleeping_net.target(0))
     assert found.step == 20 and found.score > 0
     assert found.notes == ("Step 1: the gradient was exactly zero, so noise of 5 gray levels was added.",)
+
+
+def test_nudges_are_counted_in_a_row(sleeping_net):
+    """A unit that goes off again, later, is woken by faint noise first."""
+    run = Ascent(ActivationMaximization(start="mean", iterations=20), sleeping_net, sleeping_net.target(0))
+    run.begin()
+    run.advance()
+    run.advance()
+    run.gradient = torch.zeros_like(run.gradient)
+    run.advance()
+    assert run.step == 3 and run.notes[-1].startswith("Step 3:") and "noise of 5 gray levels" in run.notes[-1]
 
 
 def test_a_score_that_is_no_number_stops_with_the_last_good_picture(cliff_net):
@@ -160,6 +196,8 @@ def test_a_score_that_is_no_number_stops_with_the_last_good_picture(cliff_net):
     assert (
         np.isfinite(found[-1].state.arrays["picture"]).all() and np.isfinite(found[-1].state.arrays["gradient"]).all()
     )
+    calmer = ActivationMaximization(**PLAIN, iterations=200, step_size=0.1).resume(found[-1].state)
+    assert [one.step for one in calmer.steps(cliff_net, None, cliff_net.target(0))] == [found[-1].step]
 
 
 def test_a_start_without_a_finite_score_is_said(cliff_net):
