@@ -7,6 +7,7 @@ XaiError
 ├── InvalidTarget        no such class, unit or layer position
 ├── InvalidLayer         no such layer, or one that gives no spatial map
 ├── InvalidKnob          a hyper-parameter is outside its domain
+├── InvalidRecord        what was given is no record of a run
 ├── InvalidModel         the module does not map images to class scores
 ├── SurgeryError         a ruled forward pass differs from the plain one
 └── WeightsUnavailable   weights could not be read or downloaded
@@ -61,6 +62,10 @@ class InvalidLayer(XaiError, ValueError):  # noqa: N818
 
 class InvalidKnob(XaiError, ValueError):  # noqa: N818
     """A hyper-parameter is outside its domain."""
+
+
+class InvalidRecord(XaiError, ValueError):  # noqa: N818
+    """What was given is no record of a run that can be made again."""
 
 
 class InvalidModel(XaiError, TypeError):  # noqa: N818

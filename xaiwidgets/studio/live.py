@@ -1,4 +1,4 @@
-"""A synthesis that is watched: started, paused, stepped, changed while it runs, and started again."""
+"""A synthesis that is watched: started, paused, stepped, changed while it runs, scrubbed, and forked."""
 
 from __future__ import annotations
 
@@ -12,34 +12,61 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.core.knobs import knobs_of
+from xaiwidgets.engine.replay import planned
 from xaiwidgets.engine.run import check_applicable, drive
 from xaiwidgets.errors import XaiError
+from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.runner import Runner, SyncRunner
+from xaiwidgets.studio.timeline import MOST_FRAMES, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from xaiwidgets.core.results import Synthesis
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
+    from xaiwidgets.model.targets import Goal
+    from xaiwidgets.synthesis.run import Event
+
+__all__ = ["EVENTS", "FRAMES_A_SECOND", "MOST_FRAMES", "Ask", "LiveRun"]
 
 #: Pictures are published at most this often a second; the last one of a run always is.
 FRAMES_A_SECOND = 15
-#: Frames kept for the animated file; when there are more, every other one is dropped.
-MOST_FRAMES = 160
-EVENTS = ("model", "frame", "status", "state")
+#: ``glance`` is (step, pixels) of a picture that was kept, shown while the exact result of a step is on its way.
+EVENTS = ("model", "frame", "glance", "status", "state")
+#: What a run does, by the family of its method.
+DOES = {"maximization": "Maximizing", "adversarial": "Attacking", "inversion": "Inverting"}
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What a run is about: the method, the target's maker, and the photo it may start from."""
+    """What a run is about.
+
+    Attributes:
+        method: with the hyper-parameters of the beginning. ``target``: its maker.
+        image: the photo that it starts from or is about.
+        events: what is moved at which steps, to do an earlier run again. ``steps``: after so many it pauses.
+    """
 
     method: Any
-    target: Callable[[Model], Target]
+    target: Callable[[Model], Goal]
     image: Any = None
+    events: tuple[Event, ...] = ()
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all steps of one run have in common."""
+
+    ask: Ask
+    goal: Goal
+    photo: Tensor | None
+    name: str
 
 
 class LiveRun:
@@ -50,9 +77,16 @@ class LiveRun:
     Args:
         model: a ``Model``, the name of one, or a function that returns one; the worker loads or calls it.
         sync: do all work at once on the calling thread; for tests.
+        runner: makes what runs the work, from what is called with an error; a thread of its own by default.
     """
 
-    def __init__(self, model: Model | str | Callable[[], Model], *, sync: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model | str | Callable[[], Model],
+        *,
+        sync: bool = False,
+        runner: Callable[[Callable[[Exception], None]], Any] | None = None,
+    ) -> None:
         self._wanted = model
         self.model: Model | None = None if isinstance(model, str) or callable(model) else model
         self.state = "ready"
@@ -60,8 +94,11 @@ class LiveRun:
         self.result: Synthesis | None = None
         self.target = ""
         self.pace = 0.0
-        self._frames: list[NDArray[np.uint8]] = []
-        self._stride = 1
+        self.timeline = Timeline()
+        self._course: Course | None = None
+        self._script: list[tuple[int, Any]] = []
+        self._sought: int | None = None  # a step that is to be shown, and gone on from
+        self._origin: Synthesis | None = None  # where the next step begins, if no generator stands there
         self._steps: Generator[Any, Any, None] | None = None
         self._method: Any = None
         self._asked: Ask | None = None
@@ -69,8 +106,8 @@ class LiveRun:
         self._lock = threading.RLock()
         self._due = 0.0
         self._listeners: dict[str, list[Callable[[Any], None]]] = {event: [] for event in EVENTS}
-        make = SyncRunner if sync else Runner
-        self.runner = make(self._fail)
+        make = runner or (SyncRunner if sync else Runner)
+        self.runner: Any = make(self._fail)
 
     def on(self, event: str, listener: Callable[[Any], None]) -> None:
         """Call ``listener`` with what is published under this event."""
@@ -107,6 +144,66 @@ class LiveRun:
         if self.state == "paused" and not self.waiting:
             self.runner.put(self._one)
 
+    def seek(self, step: int) -> None:
+        """Show any step that was done; the run pauses there.
+
+        A picture that was kept is shown at once, the exact result as soon as it was made again. Hyper-parameters are
+        what they were. What is later stays until the run goes on from here.
+        """
+        with self._lock:
+            course = self._course
+            if course is None or self.result is None or self.waiting:
+                return
+            self.playing = False
+            step = self._sought = min(max(step, 1), max(self.timeline.last, 1))
+            self._script = []
+            method = in_force(course.ask.method, self.timeline.events, step)
+            self._asked = dataclasses.replace(course.ask, method=method, events=(), steps=None)
+            self._move("paused", "running", "done")
+            self.runner.put(self._rest)
+        kept = self.timeline.frame(step)
+        if kept is not None and self._sought is not None:
+            self._publish("glance", kept)
+
+    @property
+    def at(self) -> int:
+        """The step that is shown, or about to be."""
+        sought, result = self._sought, self.result
+        return sought if sought is not None else 0 if result is None else result.step
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """All hyper-parameters that act from the next step on, by name; those asked for last."""
+        asked = self._asked
+        return {} if asked is None else {k.name: getattr(asked.method, k.name) for k in knobs_of(asked.method)}
+
+    def fork(
+        self, runner: Callable[[Callable[[Exception], None]], Any] | None = None, *, sync: bool = False
+    ) -> LiveRun:
+        """Return a second run with the same history up to here, and its own way from here on; this one keeps its own.
+
+        Raises:
+            XaiError: there is no run yet.
+        """
+        with self._lock:
+            course, asked, result, sought = self._course, self._asked, self.result, self._sought
+            if course is None or result is None or self.model is None or self.waiting:
+                raise XaiError("there is no run to fork yet: press Start first.")
+            twin = LiveRun(self.model, sync=sync, runner=runner)
+            at = result.step if sought is None else sought
+            twin.timeline = self.timeline.copy(at)
+            twin.target, twin.pace, twin.result = self.target, self.pace, result
+            twin._course = course
+            twin._asked = dataclasses.replace(course.ask, method=asked.method if asked else course.ask.method)
+            method = in_force(course.ask.method, twin.timeline.events, at)
+            twin._method, twin.state = method, "paused"
+            if sought is None and result.state is not None:
+                twin._origin = result
+                twin._move("done" if result.progress >= 1 else "paused", "paused")
+            else:
+                twin._sought = at
+        return twin
+
     def reset(self) -> None:
         """Drop the run; the picture stays until another begins."""
         with self._lock:
@@ -120,6 +217,7 @@ class LiveRun:
             InvalidKnob: a value outside its domain.
         """
         asked = self._asked
+        self._script = []  # a person who moves something does not follow the record any more
         if asked is not None:
             live = {k.name for k in knobs_of(asked.method) if k.live}
             method = dataclasses.replace(asked.method, **{n: v for n, v in knobs.items() if n in live})
@@ -127,8 +225,7 @@ class LiveRun:
 
     def frames(self) -> list[NDArray[np.uint8]]:
         """Return pictures for an animation: evenly spread over the run, and the newest at the end."""
-        frames, result = list(self._frames), self.result
-        return frames if result is None or result.step % self._stride == 0 else [*frames, _pixels(result)]
+        return self.timeline.frames()
 
     @property
     def waiting(self) -> bool:
@@ -137,7 +234,7 @@ class LiveRun:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the worker rests; return whether it was in time."""
-        return self.runner.wait(timeout)
+        return bool(self.runner.wait(timeout))
 
     def close(self) -> None:
         """End the worker."""
@@ -179,14 +276,18 @@ class LiveRun:
             raise XaiError("the model could not be loaded")
         check_applicable(ask.method, model)
         target = ask.target(model)
-        image = None if ask.image is None else model.input(ask.image)
-        steps = drive(ask.method, model, image, target)
+        photo = None if ask.image is None else read_picture(ask.image)
+        image = None if photo is None else model.input(photo)
+        course = Course(ask, target, image, "" if photo is None else photo.name)
+        steps = self._drive(ask.method, course)
+        script = planned(ask.method, ask.events)
         start = time.perf_counter()
         first = next(steps)  # what cannot begin leaves the run before it as it was
         taken = time.perf_counter() - start
         self._forget()
         with self._lock:
-            self.target, self._method, self._steps, self.pace = target.name, ask.method, steps, 0.0
+            self.target, self._method, self._steps, self.pace = _subject(target.name, course), ask.method, steps, 0.0
+            self._course, self._script, self._sought, self._origin = course, script, None, None
             self._begun, playing = max(self._begun, turn), self.playing
             self._move("running", "ready", "paused", "done")
         if self._accept(first, taken) and playing:
@@ -195,18 +296,74 @@ class LiveRun:
         else:
             yield from self._rest()
 
+    def _drive(self, method: Any, course: Course) -> Generator[Any, Any, None]:
+        assert self.model is not None
+        return drive(method, self.model, course.photo, course.goal, course.name)
+
     def _run(self) -> Iterator[None]:
+        yield from self._arrive()
         while self._advance():
             yield
         self._show(force=True)
 
     def _one(self) -> Iterator[None]:
+        yield from self._arrive()
         self._advance()
         yield from self._rest()
 
     def _rest(self) -> Iterator[None]:
+        yield from self._arrive()
         self._move("paused", "running")
         yield from self._settle()
+
+    def _arrive(self) -> Iterator[None]:
+        """Go to the step that was asked for: it was kept, or the steps up to it are done again."""
+        step = self._sought
+        course = self._course
+        if step is None or course is None:
+            return
+        try:
+            kept = self.timeline.result(step)
+            if kept is not None and kept.step == step:
+                steps, method, result = None, in_force(course.ask.method, kept.events, step), kept
+            else:
+                steps, method, result = yield from self._again(course, kept, step)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._sought = None
+            raise
+        self._end()
+        self._steps, self._method = steps, method
+        self._origin = result if steps is None else None
+        with self._lock:
+            self.result, self._sought = result, None
+            if result.progress >= 1:
+                self._end()
+                self._move("done", "running", "paused")
+
+    def _again(
+        self, course: Course, kept: Synthesis | None, step: int
+    ) -> Generator[None, None, tuple[Generator[Any, Any, None], Any, Synthesis]]:
+        """Do the steps after ``kept`` again, with what was moved; return the generator that stands at ``step``."""
+        done = 0 if kept is None else kept.step
+        events = [event for event in self.timeline.events if done < event[0] <= step]
+        method = in_force(course.ask.method, self.timeline.events, done)
+        waiting = planned(method, events)
+        while waiting and waiting[0][0] == done + 1:
+            method = waiting.pop(0)[1]
+        run = self._drive(method if kept is None else method.resume(kept.state), course)
+        try:
+            result = next(run)
+            while result.step < step:
+                yield
+                sent = None
+                while waiting and waiting[0][0] == result.step + 1:
+                    sent = method = waiting.pop(0)[1]
+                result = next(run) if sent is None else run.send(sent)
+        except BaseException:
+            run.close()
+            raise
+        return run, method, result
 
     def _settle(self) -> Iterator[None]:
         self._show(force=True)
@@ -219,7 +376,8 @@ class LiveRun:
 
     def _forget(self) -> None:
         self._end()
-        self.result, self._frames, self._stride = None, [], 1
+        self.result, self.timeline, self._course, self._origin = None, Timeline(), None, None
+        self._sought, self._script = None, []
 
     def _end(self) -> None:
         steps, self._steps = self._steps, None
@@ -230,12 +388,22 @@ class LiveRun:
 
     def _advance(self) -> bool:
         """Do one step; return whether there may be another."""
-        if self._steps is None:
-            return False
         begun = time.perf_counter()
-        sent = self._changed()
+        with self._lock:  # else a step that is asked for meanwhile would be made with the knobs of another
+            if self._sought is not None or (self._steps is None and self._origin is None):
+                return False
+            self._follow()
+            sent = self._changed()
+            if self._steps is None and self._origin is not None and self._course is not None:
+                self._method, sent = sent or self._method, None
+                self._steps = self._drive(self._method.resume(self._origin.state), self._course)
+            if self.result is not None and self._steps is not None:
+                self.timeline.cut(self.result.step)
+            self._origin, steps = None, self._steps
+        if steps is None:
+            return False
         try:
-            result = next(self._steps) if sent is None else self._steps.send(sent)
+            result = next(steps) if sent is None else steps.send(sent)
         except StopIteration:
             self._finish()
             return False
@@ -249,9 +417,14 @@ class LiveRun:
         """Keep what a step of so many seconds gave; return whether there may be another."""
         self.result = result
         self.pace = taken if not self.pace else 0.9 * self.pace + 0.1 * taken
-        self._keep(result)
+        self.timeline.add(result)
         if result.progress >= 1:
             self._finish()
+            return False
+        course = self._course
+        if course is not None and course.ask.steps == result.step:
+            self.playing = False
+            self._move("paused", "running")
             return False
         self._show()
         return True
@@ -269,17 +442,15 @@ class LiveRun:
         wanted = dataclasses.replace(method, **live)
         return None if wanted == method else wanted
 
-    def _keep(self, result: Synthesis) -> None:
-        if result.step % self._stride:
-            return
-        self._frames.append(_pixels(result))
-        if len(self._frames) > MOST_FRAMES:
-            self._frames = self._frames[1::2]
-            self._stride *= 2
+    def _follow(self) -> None:
+        """Move what the record that is followed has moved before the next step."""
+        done = 0 if self.result is None else self.result.step
+        while self._script and self._script[0][0] <= done + 1 and self._asked is not None:
+            self._asked = dataclasses.replace(self._asked, method=self._script.pop(0)[1])
 
     def _show(self, *, force: bool = False) -> None:
         now = time.monotonic()
-        if self.result is None or (not force and now < self._due):
+        if self.result is None or self._sought is not None or (not force and now < self._due):
             return
         period = 1 / FRAMES_A_SECOND
         self._due = max(self._due, now - period) + period  # steps a little too fast do not lose every other picture
@@ -291,10 +462,14 @@ class LiveRun:
         if self.state == "done" and getattr(result.state, "stopped", False):
             text, kind = " ".join((f"{self.target}:", *result.notes)), "error"
         else:
-            words = {"running": "Maximizing", "paused": "Paused:", "done": "Done:", "ready": ""}[self.state]
+            words = {"running": self._does, "paused": "Paused:", "done": "Done:", "ready": ""}[self.state]
             text, kind = f"{words} {self.target}, step {result.step}", "busy" if self.state == "running" else "idle"
         left = self.pace * result.step * (1 / max(result.progress, 1e-6) - 1)
         return Status(text, kind, result.progress, spent.seconds, left, spent.passes)
+
+    @property
+    def _does(self) -> str:
+        return DOES.get(type(self._method).card.family, "Making")
 
     def _move(self, state: str, *sources: str) -> bool:
         """Go from one of these states to another; return whether it was so. Two threads never tell of it crosswise."""
@@ -324,5 +499,15 @@ def _load(name: Model | str) -> Model:
     return load_model(str(name))
 
 
-def _pixels(result: Synthesis) -> NDArray[np.uint8]:
-    return (result.image * 255 + 0.5).clip(0, 255).astype(np.uint8)
+def in_force(method: Any, events: tuple[Event, ...], step: int) -> Any:
+    """Return the method as it was at a step of a run that began with ``method``, without where it was resumed from."""
+    moved = {name: new for at, name, _, new in events if at <= step}
+    free = {"resume_from": None} if hasattr(method, "resume_from") else {}
+    return dataclasses.replace(method, **moved, **free)
+
+
+def _subject(target: str, course: Course) -> str:
+    """Return in words what a run is about."""
+    return " → ".join(filter(None, (course.name if "photo" in type(course.ask.method).card.asks else "", target))) or (
+        course.name or type(course.ask.method).card.title
+    )
