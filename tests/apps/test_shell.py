@@ -45,16 +45,16 @@ def shown(app):
 def test_the_second_page_is_made_once_when_it_is_first_opened(make_app):
     app = make_app()
     assert app.explorer.wait(LONG)
-    assert app.maximizer is None
+    assert app.synthesislab is None
     assert app.children == (app.explorer,)
     app.tabs.value = PAGES[1]
-    first = app.maximizer
+    first = app.synthesislab
     assert app.children == (app.explorer, first)
     assert shown(app) == [False, True]
     app.tabs.value = PAGES[0]
     assert shown(app) == [True, False]
     app.tabs.value = PAGES[1]
-    assert app.maximizer is first
+    assert app.synthesislab is first
     assert shown(app) == [False, True]
 
 
@@ -62,9 +62,9 @@ def test_both_pages_use_one_model(make_app):
     app = make_app()
     assert app.explorer.wait(LONG)
     app.tabs.value = PAGES[1]
-    assert app.maximizer.run.model is app.explorer.studio.model
-    assert app.maximizer.wait(LONG)
-    assert app.maximizer.run.state == "done"
+    assert app.synthesislab.run.model is app.explorer.studio.model
+    assert app.synthesislab.wait(LONG)
+    assert app.synthesislab.run.state == "done"
 
 
 def test_the_third_page_compares_on_the_same_model_and_photo(make_app):
@@ -82,7 +82,7 @@ def test_the_third_page_compares_on_the_same_model_and_photo(make_app):
     assert first.wait(LONG)
     assert {panel.state for panel in first.studio.panels.values()} == {"done"}
     app.tabs.value = PAGES[1]
-    assert app.children == (app.explorer, app.maximizer, first)
+    assert app.children == (app.explorer, app.synthesislab, first)
     assert shown(app) == [False, True, False]
     app.tabs.value = PAGES[2]
     assert app.compare is first
@@ -136,31 +136,31 @@ def test_weights_are_loaded_once_even_when_the_tab_is_opened_before_they_are_the
     monkeypatch.setattr(zoo, "load_model", load)
     app = make_app("digits_gap")
     app.tabs.value = PAGES[1]
-    assert app.maximizer.run.model is None
+    assert app.synthesislab.run.model is None
     app.tabs.value = PAGES[0]
     app.tabs.value = PAGES[1]
-    app.maximizer.run.go_on()
+    app.synthesislab.run.go_on()
     gate.set()
-    assert app.maximizer.wait(LONG)
+    assert app.synthesislab.wait(LONG)
     assert calls == ["digits_gap"]
-    assert app.maximizer.run.model is app.explorer.studio.model
-    assert app.maximizer.run.state == "done"
+    assert app.synthesislab.run.model is app.explorer.studio.model
+    assert app.synthesislab.run.state == "done"
     assert app.explorer.studio.frame is not None
 
 
 def test_a_model_that_cannot_be_loaded_is_said_on_both_pages(make_app):
     app = make_app("no_such_network")
     app.tabs.value = PAGES[1]
-    assert app.maximizer.wait(LONG)
+    assert app.synthesislab.wait(LONG)
     assert "name must be one of efficientnet_lite0" in app.explorer.status.line.value
-    assert "the Explorer&#x27;s status line says why" in app.maximizer.status.line.value
+    assert "the Explorer&#x27;s status line says why" in app.synthesislab.status.line.value
 
 
 def test_leaving_a_page_pauses_its_work(make_app, digits, monkeypatch):
     app = make_app()
     assert app.explorer.wait(LONG)
     app.tabs.value = PAGES[1]
-    run = app.maximizer.run
+    run = app.synthesislab.run
     app.tabs.value = PAGES[0]
     assert run.wait(LONG)
     assert run.state in ("paused", "done")
@@ -176,8 +176,8 @@ def test_leaving_a_page_pauses_its_work(make_app, digits, monkeypatch):
     assert app.explorer.studio.status.kind == "stopped"
     assert run.result.step == step  # coming back does not go on by itself
 
-    app.maximizer.pause.click()
-    assert app.maximizer.wait(LONG)
+    app.synthesislab.pause.click()
+    assert app.synthesislab.wait(LONG)
     assert run.state == "done"
 
 

@@ -42,10 +42,10 @@ def test_no_command_serves_the_explorer_on_this_machine_only(served):
     assert not settings.preheat
 
 
-@pytest.mark.parametrize("order", [["--port", "8123", "maximize"], ["maximize", "--port", "8123"]])
+@pytest.mark.parametrize("order", [["--port", "8123", "synthesis"], ["synthesis", "--port", "8123"]])
 def test_options_count_before_and_after_the_command(served, order):
-    assert cli.main([*order, "--no-browser", "--theme", "dark", "--preheat"] if order[0] == "maximize" else order) == 0
-    assert served[0].notebook.name == "maximize.ipynb"
+    assert cli.main([*order, "--no-browser", "--theme", "dark", "--preheat"] if order[0] == "synthesis" else order) == 0
+    assert served[0].notebook.name == "synthesislab.ipynb"
     assert served[0].port == 8123
 
 
@@ -255,7 +255,7 @@ def end(process, number=signal.SIGTERM):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize(("words", "title"), [((), "Explorer"), (("maximize",), "Maximize")])
+@pytest.mark.parametrize(("words", "title"), [((), "Explorer"), (("synthesis",), "Synthesis")])
 def test_address_is_one_line_and_ctrl_c_ends_quietly(words, title):
     process, line = start(*words)
     try:

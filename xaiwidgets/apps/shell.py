@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from xaiwidgets.apps.compare import Compare
 from xaiwidgets.apps.explorer import Explorer
-from xaiwidgets.apps.maximizer import Maximizer
+from xaiwidgets.apps.synthesislab import SynthesisLab
 from xaiwidgets.apps.trustlab import TrustLab
 from xaiwidgets.errors import InvalidModel
 from xaiwidgets.widgets.closing import close_tree
@@ -16,12 +16,12 @@ from xaiwidgets.widgets.closing import close_tree
 if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
-PAGES = ("Explorer", "Maximize", "Compare", "Trust")
-TOOLTIPS = ("Explain a photo", "Watch a network paint", "See many explanations side by side", "Test a map by hand")
+PAGES = ("Explorer", "Synthesis", "Compare", "Trust")
+TOOLTIPS = ("Explain a photo", "Watch pictures being made", "See many explanations side by side", "Test a map by hand")
 
 
 class App(w.VBox):
-    """The Explorer, the Maximizer, Compare and TrustLab under one row of tabs; a page is made when it is first opened.
+    """The Explorer, SynthesisLab, Compare and TrustLab under one row of tabs; a page is made when it is first opened.
 
     Args:
         model: a ``Model``, a name for ``load_model``, or ``None`` for the bundled network.
@@ -34,7 +34,7 @@ class App(w.VBox):
         self.tabs.style.button_width = "96px"
         self.tabs.add_class("xai-tabs")
         self.explorer = Explorer(model, image, nav=self.tabs)
-        self.maximizer: Maximizer | None = None
+        self.synthesislab: SynthesisLab | None = None
         self.compare: Compare | None = None
         self.trustlab: TrustLab | None = None
         self.children: tuple[w.Widget, ...] = (self.explorer,)
@@ -51,9 +51,11 @@ class App(w.VBox):
         """Return the page of this name, made now if it was never opened."""
         studio = self.explorer.studio
         if name == PAGES[1]:
-            if self.maximizer is None:
-                self.maximizer = Maximizer(studio.model or self._model, nav=self.tabs)
-            return self.maximizer
+            if self.synthesislab is None:
+                self.synthesislab = SynthesisLab(
+                    studio.model or self._model, image=studio.lens.image, album=studio.album, nav=self.tabs
+                )
+            return self.synthesislab
         if name == PAGES[2]:
             if self.compare is None:
                 source = studio.model or self._model
@@ -69,7 +71,7 @@ class App(w.VBox):
 
     @property
     def _pages(self) -> tuple[w.Widget, ...]:
-        pages = (self.explorer, self.maximizer, self.compare, self.trustlab)
+        pages = (self.explorer, self.synthesislab, self.compare, self.trustlab)
         return tuple(page for page in pages if page is not None)
 
     def _rest(self, page: w.Widget) -> None:
@@ -77,8 +79,9 @@ class App(w.VBox):
         # while the model is on its way, all pages wait for it
         if page is not self.explorer and self.explorer.studio.model is not None:
             self.explorer.studio.stop()
-        if self.maximizer is not None and page is not self.maximizer:
-            self.maximizer.run.pause()
+        if self.synthesislab is not None and page is not self.synthesislab:
+            for lane in self.synthesislab.lanes:
+                lane.run.pause()
         for other in (self.compare, self.trustlab):
             if other is not None and page is not other and other.studio.model is not None:
                 other.studio.stop()

@@ -45,11 +45,11 @@ def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, st
         "style='position:absolute;left:48px;top:6px;width:calc(100% - 56px);height:64px;overflow:visible'>"
         f"<line x1='0' x2='{WIDTH}' y1='{HEIGHT}' y2='{HEIGHT}' stroke='currentColor' opacity='.3' {THIN}/>"
         f"{line}{ticks}</svg>"
-        f"{_words(number(high), 'top:6px;left:0;width:44px;text-align:right')}"
-        f"{_words(number(low), 'top:60px;left:0;width:44px;text-align:right')}"
-        f"{_words('step 1', 'top:74px;left:48px')}"
-        f"{_words(escape(label), 'top:74px;left:48px;right:8px;text-align:center')}"
-        f"{_words(str(planned), 'top:74px;right:8px')}</div>"
+        f"{place_words(number(high), 'top:6px;left:0;width:44px;text-align:right')}"
+        f"{place_words(number(low), 'top:60px;left:0;width:44px;text-align:right')}"
+        f"{place_words('step 1', 'top:74px;left:48px')}"
+        f"{place_words(escape(label), 'top:74px;left:48px;right:8px;text-align:center')}"
+        f"{place_words(str(planned), 'top:74px;right:8px')}</div>"
     )
 
 
@@ -70,5 +70,6 @@ def _tick(step: int, words: str, planned: int) -> str:
     )
 
 
-def _words(text: str, place: str) -> str:
+def place_words(text: str, place: str) -> str:
+    """Return words at a place of the drawing, by their style; screen readers have the drawing's own label."""
     return f"<span aria-hidden='true' style='position:absolute;{place}'>{text}</span>"

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 #: Command, notebook, title.
 APPS = {
     "explore": ("explorer", "Explorer"),
-    "maximize": ("maximize", "Maximize"),
+    "synthesis": ("synthesislab", "Synthesis"),
     "compare": ("compare", "Compare"),
     "trust": ("trustlab", "TrustLab"),
 }
 #: Command, what it serves.
 SERVED = {
     "explore": "serve the Explorer",
-    "maximize": "serve the live activation maximization",
+    "synthesis": "serve the laboratory of pictures made by optimization",
     "compare": "serve the comparison of methods side by side",
     "trust": "serve the laboratory of tests",
 }
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serve_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, text in SERVED.items():
-        # Its own defaults would overwrite what stands before the command: xaiwidgets --port 8000 maximize.
+        # Its own defaults would overwrite what stands before the command: xaiwidgets --port 8000 synthesis.
         _add_serve_options(commands.add_parser(name, help=text, argument_default=argparse.SUPPRESS))
     explain = commands.add_parser("explain", help="explain one photo and write the picture")
     explain.add_argument("photo", help="a path, or the name of a bundled photo such as coffee")

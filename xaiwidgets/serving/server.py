@@ -55,7 +55,7 @@ class Settings:
 
 
 def notebook_path(name: str) -> Path:
-    """Return the path of a shipped notebook (``explorer``, ``maximize``), in a wheel or in a checkout."""
+    """Return the path of a shipped notebook (``explorer``, ``synthesislab``), in a wheel or in a checkout."""
     for folder in NOTEBOOK_FOLDERS:
         path = folder / f"{name}.ipynb"
         if path.is_file():

@@ -204,6 +204,10 @@ class LiveRun:
                 twin._sought = at
         return twin
 
+    def refresh(self) -> None:
+        """Publish what a paused run, such as a fork, shows."""
+        self.runner.put(self._rest)
+
     def reset(self) -> None:
         """Drop the run; the picture stays until another begins."""
         with self._lock:

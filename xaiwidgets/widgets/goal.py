@@ -1,7 +1,8 @@
-"""Choosing what is maximized: a class, or one channel of any layer."""
+"""Choosing what a picture is made for: a class, or one channel of any layer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -13,7 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
+    from xaiwidgets.model.targets import Goal as Wanted
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was chosen, kept apart from the controls, which may show another one by the time it is looked up.
+
+    Attributes:
+        kind: ``class`` or ``unit``. ``category``: a class in words, or its index.
+        layer, channel, position: of a unit.
+        exact: a target that the controls cannot show, such as that of a record; it wins.
+    """
+
+    kind: str = "class"
+    category: str = ""
+    layer: str = ""
+    channel: int = 0
+    position: str = "mean"
+    exact: Wanted | None = None
+
+    def target(self, model: Model) -> Wanted:
+        """Return the target on a model.
+
+        Raises:
+            InvalidTarget: no such class, channel or position.
+        """
+        if self.exact is not None:
+            return self.exact
+        if self.kind == "unit":
+            return model.unit(self.layer, self.channel, self.position)
+        known = {model.labels.short(i) for i in range(len(model.labels))}
+        return model.target(
+            int(self.category) if self.category.isdecimal() and self.category not in known else self.category
+        )
 
 
 class Goal:
@@ -43,7 +77,7 @@ class Goal:
         self._chooser, self._unit = unit, w.VBox(list(unit.controls.values()))
         self._unit.layout.display = "none"
         self.kind.observe(self._switched, "value")
-        self.box = w.VBox([label("Maximize"), self.kind, self.category, self._unit])
+        self.box = w.VBox([label("Target"), self.kind, self.category, self._unit])
 
     def set_model(self, model: Model) -> None:
         """Offer the classes and layers of this model."""
@@ -57,29 +91,53 @@ class Goal:
         self._chooser.set_model(model)
 
     @property
+    def wish(self) -> Wish:
+        """What is chosen by now."""
+        kind = "unit" if self.kind.value == "unit" else "class"
+        return Wish(
+            kind,
+            str(self.category.value).strip()[:200],
+            str(self.layer.value),
+            int(self.channel.value),
+            str(self.position.value),
+        )
+
+    @property
     def words(self) -> str:
         """What is chosen, in words."""
         if self.kind.value == "class":
             return str(self.category.value)
         return f"{self.layer.value} channel {self.channel.value}"
 
-    def target(self, model: Model) -> Target:
+    def target(self, model: Model) -> Wanted:
         """Return the target on a model.
 
         Raises:
             InvalidTarget: no such class, channel or position.
         """
-        if self.kind.value != "unit":
-            text = str(self.category.value).strip()[:200]
-            return model.target(int(text) if text.isdecimal() and text not in self.category.options else text)
-        return model.unit(str(self.layer.value), int(self.channel.value), str(self.position.value))
+        return self.wish.target(model)
+
+    def show(self, wish: Wish) -> None:
+        """Show what was chosen before, without calling back."""
+        self._quiet = True
+        try:
+            self.kind.value = wish.kind
+            self.category.value = wish.category
+            self._chooser.show(wish.layer, wish.channel, wish.position)
+            self._arrange()
+        finally:
+            self._quiet = False
 
     def _observed(self, _: Any) -> None:
         if not self._quiet:
             self._changed()
 
-    def _switched(self, change: Any) -> None:
-        unit = change["new"] == "unit"
+    def _switched(self, _: Any) -> None:
+        if not self._quiet:
+            self._arrange()
+            self._changed()
+
+    def _arrange(self) -> None:
+        unit = self.kind.value == "unit"
         self._unit.layout.display = "" if unit else "none"
         self.category.layout.display = "none" if unit else ""
-        self._changed()

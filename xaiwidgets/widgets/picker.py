@@ -20,17 +20,18 @@ LONGEST_SEARCH = 100
 
 
 class Picker:
-    """Buttons for all explainers, grouped by the review's taxonomy, and a search over names, ideas and authors.
+    """Buttons for all methods of a kind, grouped by the review's taxonomy, and a search over names, ideas and authors.
 
     A family unfolds when one of its methods is chosen, or when its heading is pressed; a search looks into all.
 
     Args:
         chosen: called with a method's id.
+        kind: ``explainer`` or ``synthesizer``.
     """
 
-    def __init__(self, chosen: Callable[[str], None]) -> None:
+    def __init__(self, chosen: Callable[[str], None], kind: str = "explainer") -> None:
         self._chosen = chosen
-        self._cards = {made.id: made for made in cards("explainer")}
+        self._cards = {made.id: made for made in cards(kind)}
         self._reasons: dict[str, str] = {}
         self._chips: dict[str, w.Button] = {}
         self._families: dict[str, w.VBox] = {}

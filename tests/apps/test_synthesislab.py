@@ -13,7 +13,7 @@ from ipywidgets.widgets import widget as registry
 from PIL import Image
 from torch import nn
 
-from xaiwidgets.apps.maximizer import METHOD, Maximizer
+from xaiwidgets.apps.synthesislab import METHOD, SynthesisLab
 from xaiwidgets.core.cards import card
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.zoo import load_model
@@ -33,11 +33,11 @@ def digits():
 
 @pytest.fixture
 def make_app(digits):
-    """Return a maker of Maximizers; each is closed at the end."""
+    """Return a maker of laboratories; each is closed at the end."""
     made = []
 
     def make(model=None, target="3", *, sync=True, autostart=False, **options):
-        app = Maximizer(model or digits, target, sync=sync, autostart=autostart, **options)
+        app = SynthesisLab(model or digits, target, sync=sync, autostart=autostart, **options)
         made.append(app)
         return app
 
@@ -48,7 +48,7 @@ def make_app(digits):
 
 @pytest.fixture
 def app(make_app):
-    """A Maximizer whose run has made one step."""
+    """A laboratory whose run has made one step."""
     made = make_app()
     made.step.click()
     assert (made.run.state, made.run.result.step) == ("paused", 1)
@@ -65,7 +65,7 @@ def browser(widget, **state):
 
 def on_screen(app):
     """Return the picture that the canvas holds, uint8 ``(H, W, 3)``."""
-    return app.stage._pixels
+    return app.lane.view.stage._pixels
 
 
 def enlarged(pixels):
@@ -96,7 +96,7 @@ def test_it_paints_by_itself(make_app, digits):
     assert app.run.state == "done"
     assert app.run.result.step == KNOBS["iterations"].default
     assert digits.target("3").classes == app.run.result.state.target.classes
-    assert "3: logit" in app.twin.value
+    assert "3: logit" in app.lane.view.twin.value
     assert "Done: 3, step 128" in app.status.line.value
 
 
@@ -198,7 +198,7 @@ def test_moving_a_regularizer_acts_at_the_next_step_and_leaves_a_tick(app):
     assert app.run.result.events == ()
     app.step.click()
     assert app.run.result.events == ((2, "blur_width", 1.5, 3.0),)
-    assert "blur_width: 1.5 → 3.0" in app.curve.value
+    assert "blur_width: 1.5 → 3.0" in app.lane.view.curve.value
     assert not any("xai-on" in chip._dom_classes for chip in app.presets.values())
 
 
@@ -278,7 +278,7 @@ def test_the_photo_to_start_from(app):
     app._photo_chosen(key)
     assert np.abs(app.run.result.image - first).max() > 0.1
     app._photo_chosen("no such photo")
-    assert app._image == key
+    assert app.lane.image == key
     app.fixed.controls["start"].widget.value = "noise"
     assert app.photos.layout.display == "none"
 
@@ -384,9 +384,16 @@ def test_labels_of_a_model_are_escaped(make_app):
     app = make_app(model, target="<script>alert(1)</script>", autostart=True)
     app.snap.click()
     app.png.click()
-    for place in (app.model_name, app.twin, app.curve, app.status.line, app.snapshots.box, app.saved):
+    for place in (
+        app.model_name,
+        app.lane.view.twin,
+        app.lane.view.curve,
+        app.status.line,
+        app.snapshots.box,
+        app.saved,
+    ):
         assert "<script>" not in place.value
-    assert "&lt;script&gt;" in app.twin.value
+    assert "&lt;script&gt;" in app.lane.view.twin.value
     assert "&lt;script&gt;" in app.snapshots.box.value
 
 
@@ -413,12 +420,12 @@ def test_png_is_what_is_on_screen(app):
 
 
 def test_png_and_snapshot_are_of_the_picture_shown_and_not_of_a_newer_one(app):
-    shown = app._shown
+    shown = app.lane.shown
     np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(shown.image)))
     app.run._due = float("inf")  # the pictures of further steps are held back
     assert app.run._advance()
     assert app.run.result.step == 2
-    assert app._shown is shown
+    assert app.lane.shown is shown
     app.png.click()
     app.snap.click()
     np.testing.assert_array_equal(enlarged(np.asarray(Image.open(io.BytesIO(saved(app)[2])))), on_screen(app))
@@ -487,14 +494,14 @@ def test_snapshots_compare_runs(app):
 def test_screen_readers_are_told_at_rest(make_app):
     app = make_app()
     roles = []
-    app.twin.observe(lambda change: roles.append((app.run.state, "role='status'" in change["new"])), "value")
+    app.lane.view.twin.observe(lambda change: roles.append((app.run.state, "role='status'" in change["new"])), "value")
     app.start.click()
     assert roles[-1] == ("done", True)
     assert {told for state, told in roles if state == "running"} == {False}
 
 
 def test_curve_has_the_planned_width(app):
-    svg = ElementTree.fromstring(app.curve.value).find("svg")
+    svg = ElementTree.fromstring(app.lane.view.curve.value).find("svg")
     assert svg.get("aria-label").startswith("logit over 1 of 128 steps")
 
 
@@ -503,8 +510,8 @@ def test_curve_has_the_planned_width(app):
 
 def test_close_leaves_no_thread_and_no_widget(digits):
     before, threads = set(registry._instances), set(threading.enumerate())
-    app = Maximizer(digits, "3")
-    app.stage.show(np.zeros((VIEW, VIEW, 3), np.uint8))
+    app = SynthesisLab(digits, "3")
+    app.lane.view.stage.show(np.zeros((VIEW, VIEW, 3), np.uint8))
     app.close()
     for thread in set(threading.enumerate()) - threads:
         thread.join(5)  # a canceled timer takes a moment
@@ -515,7 +522,7 @@ def test_close_leaves_no_thread_and_no_widget(digits):
 
 def test_close_keeps_the_header_of_a_larger_app(digits):
     nav = w.ToggleButtons(options=("a", "b"))
-    app = Maximizer(digits, "3", nav=nav, sync=True, autostart=False)
+    app = SynthesisLab(digits, "3", nav=nav, sync=True, autostart=False)
     app.close()
     assert nav.comm is not None
     nav.close()

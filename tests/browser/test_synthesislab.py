@@ -1,4 +1,4 @@
-"""The Maximizer as a person uses it, through Voila in a real browser."""
+"""SynthesisLab as a person uses it, through Voila in a real browser."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ OVERFLOW = """() => {
 
 @pytest.fixture(scope="module")
 def shared(open_shared):
-    """One Maximizer for most tests of this file."""
-    page = open_shared("maximize")
+    """One page for most tests of this file."""
+    page = open_shared("synthesislab")
     page.wait_for_function(f"{STEP} >= 2", timeout=LOADED)
     page.evaluate(WATCH)
     return page
