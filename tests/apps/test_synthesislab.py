@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
+import json
 import threading
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import ipywidgets as w
@@ -11,10 +14,13 @@ import pytest
 import traitlets
 from ipywidgets.widgets import widget as registry
 from PIL import Image
+from tiny_synthesizers import registered
 from torch import nn
 
+import xaiwidgets as xw
 from xaiwidgets.apps.synthesislab import METHOD, SynthesisLab
 from xaiwidgets.core.cards import card
+from xaiwidgets.errors import UnknownMethod
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.zoo import load_model
 from xaiwidgets.studio.studio import VIEW
@@ -170,7 +176,7 @@ def test_a_step_of_a_paused_run_is_one_step_on_the_screen(app):
         app.step.click()
         assert app.run.result.step == number
         assert f"step {number}" in app.status.line.value
-        np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.run.result.image)))
+        np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
 
 
 # -- live knobs and presets -----------------------------------------------------------------------------------------
@@ -421,7 +427,7 @@ def test_png_is_what_is_on_screen(app):
 
 def test_png_and_snapshot_are_of_the_picture_shown_and_not_of_a_newer_one(app):
     shown = app.lane.shown
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(shown.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, shown.image)))
     app.run._due = float("inf")  # the pictures of further steps are held back
     assert app.run._advance()
     assert app.run.result.step == 2
@@ -456,8 +462,8 @@ def test_film_holds_the_frames(app):
     for number, frame in enumerate(app.run.frames()):
         film.seek(number)
         found = np.asarray(film.convert("RGB")).astype(int)
-        wanted = app._seen(frame / np.float32(255)).astype(int)
-        others = [app._seen(other / np.float32(255)).astype(int) for other in app.run.frames()]
+        wanted = app._seen(app.lane, frame / np.float32(255)).astype(int)
+        others = [app._seen(app.lane, other / np.float32(255)).astype(int) for other in app.run.frames()]
         errors = [np.abs(found - other).mean() for other in others]
         assert int(np.argmin(errors)) == number
         assert np.abs(found - wanted).mean() < 16  # WebP drops detail of color
@@ -526,3 +532,435 @@ def test_close_keeps_the_header_of_a_larger_app(digits):
     app.close()
     assert nav.comm is not None
     nav.close()
+
+
+# -- all synthesizers -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny():
+    """Two more synthesizers: one asks for a photo only, one for a photo and a target; and one that is refused."""
+    with registered() as made:
+        yield made
+
+
+def folded(box):
+    return box.layout.display == "none"
+
+
+def test_the_panels_are_those_that_the_method_asks_for(tiny, make_app):
+    app = make_app()
+    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (False, True, False)
+    app.picker._chips["fade_in"].click()
+    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (True, False, True)
+    assert (app.run.state, app.run.result.step) == ("paused", 1)
+    app.picker._chips["push"].click()
+    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (False, False, True)
+    assert set(app.form.controls) == {"size"}
+    assert set(app.fixed.controls) == {"layer", "norm", "breaks_at", "iterations"}
+    assert "Brings" not in app.picker._about.value
+    assert "Pushes a photo to a class" in app.picker._about.value
+
+
+def test_what_a_network_lacks_is_said_beside_the_method(tiny, make_app):
+    app = make_app(Model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)), size=8), target="0")
+    chip = app.picker._chips["needs_much"]
+    assert chip.disabled
+    assert "max-pooling" in chip.tooltip
+    assert not app.picker._chips["push"].disabled
+
+
+def test_layers_of_the_model_are_offered(tiny, make_app, digits):
+    app = make_app("digits_gap", method="push")
+    offered = [value for _, value in app.fixed.controls["layer"].widget.options]
+    assert offered == ["", *(layer.name for layer in digits.layers if layer.spatial)]
+    app.fixed.controls["layer"].widget.value = offered[2]
+    app.start.click()
+    assert app.run.result.provenance.knobs["layer"] == offered[2]
+
+
+def test_a_method_without_a_target_is_about_its_photo(tiny, make_app):
+    app = make_app(method="fade_in", autostart=True)
+    assert app.run.state == "done"
+    assert app.run.target == "coffee"
+    assert app.lane.view.twin.value.startswith("<div class='xai-twin' role='status'>coffee: squared gray levels")
+    app._photo_chosen("chelsea")
+    assert app.run.target == "chelsea"
+    for words in ("fidelity", "depth"):
+        assert words in app.lane.view.terms.value
+    app.png.click()
+    assert saved(app)[0] == "chelsea.png"
+
+
+def test_a_photo_and_a_target(tiny, make_app):
+    app = make_app(method="push", autostart=True)
+    assert app.run.target == "coffee → 3"
+    app.goal.category.value = "5"
+    assert app.run.target == "coffee → 5"
+    image = app.run.result.image
+    plain = np.asarray(
+        Image.fromarray((image * 255 + 0.5).astype(np.uint8)).resize((VIEW, VIEW), Image.Resampling.BICUBIC)
+    )
+    np.testing.assert_array_equal(on_screen(app), plain)  # photos are never stretched
+
+
+def test_exhibits_are_tiles_and_one_can_be_large(tiny, make_app):
+    app = make_app(method="fade_in", autostart=True)
+    view, beside = app.lane.view, app.run.result.beside
+    assert not folded(view.exhibits.box)
+    captions = [f.find("figcaption").text for f in ElementTree.fromstring(view.exhibits.tiles.value)]
+    assert captions == [f"layer {k} of 9" for k in range(1, 8)]
+    view.exhibits.slider.value = 8
+    captions = [f.find("figcaption").text for f in ElementTree.fromstring(view.exhibits.tiles.value)]
+    assert captions[-1] == "layer 9 of 9"
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, beside[7].image)))
+    app.png.click()
+    picture = Image.open(io.BytesIO(saved(app)[2]))
+    assert "step 12 (layer 8 of 9)" in picture.text["Description"]
+    np.testing.assert_array_equal(enlarged(np.asarray(picture)), on_screen(app))
+    browser(view.exhibits.slider, max=99, value=99)
+    assert view.exhibits.large == 9
+    app.picker._chips["activation_maximization"].click()
+    assert folded(view.exhibits.box)
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+
+
+def test_a_step_that_fails_keeps_the_picture_and_says_why(tiny, make_app):
+    app = make_app(method="push")
+    app.fixed.controls["breaks_at"].widget.value = 4
+    app.start.click()
+    assert "this step cannot be made" in app.status.line.value
+    assert (app.run.state, app.run.result.step) == ("done", 3)
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    app.fixed.controls["breaks_at"].widget.value = 0
+    assert (app.run.state, app.status._kind, app.run.result.step) == ("done", "idle", 8)
+
+
+def test_settings_of_a_method_are_there_when_it_is_chosen_again(tiny, make_app):
+    app = make_app()
+    app.form.controls["decay"].widget.value = 0.4
+    app.picker._chips["push"].click()
+    app.form.controls["size"].widget.value = 2.0
+    app.picker._chips["activation_maximization"].click()
+    assert app.form.controls["decay"].value == 0.4
+    assert app.run.result.provenance.knobs["decay"] == 0.4
+    app.picker._chips["push"].click()
+    assert app.run.result.provenance.knobs["size"] == 2.0
+
+
+def test_an_explainer_is_no_synthesizer(digits):
+    with pytest.raises(UnknownMethod, match="method must be one of the synthesizers"):
+        SynthesisLab(digits, method="grad_cam")
+
+
+def test_the_old_name(digits):
+    assert xw.Maximizer is xw.SynthesisLab
+
+
+# -- going back -------------------------------------------------------------------------------------------------------
+
+
+def steps_to(app, count):
+    while app.run.result.step < count:
+        app.step.click()
+
+
+def test_the_slider_follows_and_goes_back(app):
+    steps_to(app, 6)
+    slider = app.scrubber.slider
+    assert (slider.value, slider.max, app.scrubber.last) == (6, 128, 6)
+    app.form.controls["decay"].widget.value = 0.3
+    steps_to(app, 9)
+    app.scrubber.slider.value = 4
+    assert (app.run.state, app.run.result.step, app.run.timeline.last) == ("paused", 4, 9)
+    assert "4 of 128, 5 later" in app.scrubber.words.value
+    assert app.form.controls["decay"].value == 0.003  # as it was
+    assert app.knobs["decay"] == 0.003
+    assert "logit over 4 of 128 steps" in app.lane.view.curve.value
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    app.scrubber.slider.value = 8
+    assert app.form.controls["decay"].value == 0.3
+    app.scrubber.slider.value = 100  # not done yet
+    assert app.scrubber.slider.value == app.run.result.step == 9
+    app.scrubber.slider.value = 5
+    app.step.click()
+    assert (app.run.result.step, app.run.timeline.last, app.run.result.events) == (6, 6, ())
+
+
+def test_hostile_values_of_the_slider(app):
+    steps_to(app, 5)
+    for value in (*HOSTILE, 2**70):
+        for state in ({"value": value}, {"max": value, "value": value}, {"min": value}):
+            browser(app.scrubber.slider, **state)
+            assert 1 <= app.run.at <= 5
+    app.step.click()
+    assert app.status._kind == "idle"
+
+
+def test_keys_on_the_picture(make_app):
+    app = make_app(autostart=True)
+
+    def press(key):
+        app._key(app.lane, key)
+
+    press("ArrowLeft")
+    press("ArrowLeft")
+    assert app.run.at == 126
+    press("ArrowRight")
+    assert app.run.at == 127
+    press(" ")
+    assert (app.run.state, app.run.result.step) == ("done", 128)
+    press("f")
+    assert [lane.name for lane in app.lanes] == ["A", "B"]
+    press("Tab")
+
+
+def test_no_slider_before_a_run(make_app):
+    app = make_app()
+    assert app.scrubber.slider.disabled
+    app.scrubber.by(1)
+    app.scrubber.slider.value = 2
+    assert app.run.result is None
+
+
+# -- several runs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_has_its_own_knobs_and_both_are_seen(app, digits):
+    steps_to(app, 5)
+    app.forks.click()
+    first, second = app.lanes
+    assert app.lane is second
+    assert app.lanes_box.children == (first.view.box, second.view.box)
+    assert not folded(first.view.head)
+    assert "from A, step 5" in second.view.name.description
+    np.testing.assert_array_equal(first.run.result.image, second.run.result.image)
+    app.form.controls["blur_width"].widget.value = 4.0
+    app.step.click()
+    assert (first.run.result.step, second.run.result.step) == (5, 6)
+    assert second.run.result.events == ((6, "blur_width", 1.5, 4.0),)
+    first.view.name.click()
+    assert app.lane is first
+    assert app.form.controls["blur_width"].value == 1.5
+    app.step.click()
+    assert first.run.result.events == ()
+    assert app.scrubber.step == 6
+    second.view.name.click()
+    assert app.form.controls["blur_width"].value == 4.0
+
+
+def test_a_fork_of_the_past_leaves_the_first_run_at_its_end(app):
+    steps_to(app, 9)
+    app.scrubber.slider.value = 4
+    app.forks.click()
+    first, second = app.lanes
+    assert (first.run.result.step, second.run.result.step) == (9, 4)
+    app.step.click()
+    assert (first.run.timeline.last, second.run.timeline.last) == (9, 5)
+
+
+def test_lanes_have_their_own_target_method_and_photo(tiny, app):
+    app.forks.click()
+    first, second = app.lanes
+    app.goal.category.value = "7"
+    assert (first.run.target, second.run.target) == ("3", "7")
+    app.picker._chips["fade_in"].click()
+    app._photo_chosen("rocket")
+    assert (first.run.target, second.run.target) == ("3", "rocket")
+    app._take(first)
+    assert app.goal.category.value == "3"
+    assert (folded(app.goals), folded(app.photos)) == (False, True)
+    assert set(app.form.controls) == LIVE
+    app._take(second)
+    assert app.gallery._buttons["rocket"]._dom_classes.count("xai-on") == 1
+    assert set(app.form.controls) == {"weight"}
+
+
+def test_no_more_than_four_and_the_last_one_stays(app):
+    for _ in range(4):
+        app.forks.click()
+    assert [lane.name for lane in app.lanes] == ["A", "B", "C", "D"]
+    assert "room for 4 runs" in app.status.line.value
+    app.lanes[1].view.away.click()
+    assert [lane.name for lane in app.lanes] == ["A", "C", "D"]
+    assert app.lane.name == "D"
+    app.forks.click()
+    assert [lane.name for lane in app.lanes] == ["A", "C", "D", "B"]
+    for _ in range(5):
+        app.lanes[-1].view.away.click()
+    assert [lane.name for lane in app.lanes] == ["A"]
+    assert folded(app.lane.view.head)
+    app.step.click()
+    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+
+
+def test_nothing_to_fork_yet(make_app):
+    app = make_app()
+    app.forks.click()
+    assert "press Start first" in app.status.line.value
+    assert len(app.lanes) == 1
+
+
+def test_all_runs_at_once(app):
+    steps_to(app, 3)
+    app.forks.click()
+    app.step.click()
+    assert [lane.run.result.step for lane in app.lanes] == [3, 4]
+    app.together.value = True
+    app.step.click()
+    assert [lane.run.result.step for lane in app.lanes] == [4, 5]
+    app.scrubber.slider.value = 2
+    assert [lane.run.result.step for lane in app.lanes] == [2, 2]
+    app.pause.click()
+    assert [lane.run.state for lane in app.lanes] == ["done", "done"]
+    app.reset.click()
+    assert [lane.run.result.step for lane in app.lanes] == [1, 1]
+
+
+def test_forks_of_a_running_run_go_on_on_one_worker(make_app):
+    app = make_app(sync=False, autostart=True)
+    while app.run.at < 3:
+        pass
+    app.fork()
+    app.fork()
+    assert app.wait(LONG)
+    assert [lane.run.state for lane in app.lanes] == ["done"] * 3
+    for lane in app.lanes[1:]:
+        np.testing.assert_array_equal(lane.run.result.image, app.lanes[0].run.result.image)
+
+
+def test_an_error_of_another_lane_says_whose_it_is(app, monkeypatch, digits):
+    app.forks.click()
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(digits), "gradient", fails)
+    app.lanes[0].run.step()
+    assert "Run A: RuntimeError: out of memory" in app.status.line.value
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def upload(app, content):
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    file = {"name": "run.json", "type": "application/json", "size": len(content), "last_modified": when}
+    app.load.value = ({**file, "content": content},)
+
+
+def recorded(app):
+    app.keep.click()
+    _, kind, content = saved(app)
+    assert kind == "application/json"
+    return content
+
+
+def test_a_saved_run_is_done_again_to_the_same_picture(make_app):
+    app = make_app()
+    app.step.click()
+    steps_to(app, 4)
+    app.form.controls["decay"].widget.value = 0.2
+    steps_to(app, 7)
+    app.scrubber.slider.value = 6
+    app.forks.click()
+    app.form.controls["momentum"].widget.value = 0.5
+    steps_to(app, 9)
+    image, content = app.run.result.image, recorded(app)
+    again = make_app(target="8")
+    upload(again, content)
+    assert again.run.state == "paused"
+    np.testing.assert_array_equal(again.run.result.image, image)
+    assert "the same picture, bit for bit" in again.saved.value
+    assert again.goal.category.value == "3"
+    assert again.run.target == "3"
+    assert (again.form.controls["decay"].value, again.form.controls["momentum"].value) == (0.2, 0.5)
+    assert again.load.value == ()
+    again.pause.click()
+    assert again.run.state == "done"
+    by_program = xw.replay_synthesis(app.run.model, content)
+    np.testing.assert_array_equal(by_program.image, image)
+
+
+def test_a_record_of_a_unit_and_of_a_photo(tiny, make_app):
+    app = make_app()
+    app.goal.kind.value = "unit"
+    app.goal.channel.value = 2
+    steps_to(app, 3)
+    content, layer = recorded(app), app.goal.layer.value
+    again = make_app(method="fade_in")
+    upload(again, content)
+    assert (again.goal.kind.value, again.goal.layer.value, again.goal.channel.value) == ("unit", layer, 2)
+    np.testing.assert_array_equal(again.run.result.image, app.run.result.image)
+
+    key = app.album.add(np.full((60, 60, 3), 200, np.uint8), "mine")
+    app.picker._chips["fade_in"].click()
+    app._photo_chosen(key)
+    steps_to(app, 4)
+    content = recorded(app)
+    upload(again, content)
+    assert "which is no sample" in again.status.line.value
+    again.album.add(np.full((60, 60, 3), 200, np.uint8), "mine")
+    upload(again, content)
+    np.testing.assert_array_equal(again.run.result.image, app.run.result.image)
+    assert again.lane.image == key
+    assert "the same picture" in again.saved.value
+
+
+def test_a_target_that_the_controls_cannot_show_stays_until_another_is_chosen(make_app, digits):
+    result = xw.synthesize(digits, "activation_maximization", target=[1, 7], iterations=3)
+    app = make_app()
+    app.replay(xw.synthesis_record(digits, result))
+    np.testing.assert_array_equal(app.run.result.image, result.image)
+    app.start.click()
+    assert app.run.result.state.target.classes == (1, 7)
+    app.goal.category.value = "5"
+    assert app.run.result.state.target.classes == (5,)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: b"nonsense", "record must be JSON"),
+        (lambda r: b"", "record must be JSON"),
+        (lambda r: b"[" * 100_000, "record must be JSON"),
+        (lambda r: b" " * (2**20 + 1), "at most 1024 kB"),
+        (lambda r: {**r, "format": "other"}, "Save run has written"),
+        (lambda r: {**r, "version": 99}, "version 99"),
+        (lambda r: {**r, "method": "grad_cam"}, "must be a synthesizer"),
+        (lambda r: {**r, "method": "<b>"}, "method must be one of"),
+        (lambda r: {**r, "steps": -1}, "steps must be"),
+        (lambda r: {**r, "knobs": {**r["knobs"], "decay": 9}}, "decay must be"),
+        (lambda r: {**r, "knobs": {"nothing": 1}}, "no hyper-parameter"),
+        (lambda r: {**r, "events": [[1, "decay", 0.7, 0.1]]}, "events must go on"),
+        (lambda r: {**r, "model": {"name": "x", "input": [3, 224, 224]}}, "model must take inputs of 3×224×224"),
+        (lambda r: {**r, "target": {"classes": [77]}}, "classes must be"),
+    ],
+)
+def test_an_upload_that_is_no_record_changes_nothing(app, change, words):
+    steps_to(app, 3)
+    content = json.loads(recorded(app))
+    before = app.run.result
+    made = change(content)
+    upload(app, made if isinstance(made, bytes) else json.dumps(made).encode())
+    assert words in html.unescape(app.status.line.value)
+    assert "<b>" not in app.status.line.value
+    assert app.run.result is before
+    assert (app.lane.method, app.goal.category.value) == (METHOD, "3")
+    app.step.click()
+    assert app.run.result.step == 4
+
+
+def test_a_record_of_other_weights_says_so(app, make_app):
+    content = json.loads(recorded(app))
+    content["model"]["weights"] = "0" * 16
+    upload(app, json.dumps(content).encode())
+    assert "made with other weights" in app.saved.value
+
+
+def test_gif(app):
+    steps_to(app, 4)
+    app.gif.click()
+    name, kind, content = saved(app)
+    assert (name, kind) == ("3.gif", "image/gif")
+    assert Image.open(io.BytesIO(content)).n_frames == 4

@@ -146,7 +146,7 @@ def test_reset_goes_back_to_the_start_picture(maximizer):
     choose(maximizer, "Reset")
     says(maximizer, "Paused: espresso, step 1")
     wait_for_change(maximizer, before)
-    assert "over 1 of 128 steps" in maximizer.locator(".xai-lower svg").get_attribute("aria-label")
+    assert "over 1 of 128 steps" in maximizer.locator(".xai-lower svg[aria-label]").get_attribute("aria-label")
 
 
 def test_searching_another_class_paints_that_one(maximizer):

@@ -23,7 +23,7 @@ from xaiwidgets.engine.synthesis_record import (
     synthesis_record,
     told_difference,
 )
-from xaiwidgets.errors import InvalidRecord, XaiError
+from xaiwidgets.errors import InvalidRecord, UnknownMethod, XaiError
 from xaiwidgets.model.targets import NOTHING
 from xaiwidgets.render.animation import animate, png_bytes
 from xaiwidgets.render.curve import curve_svg
@@ -75,6 +75,7 @@ class Lane:
         name: a letter. ``method``: id of the synthesizer.
         settings: hyper-parameters that were chosen, by method.
         wish: what the picture is made for. ``image``: key of the photo.
+        origin: where it was forked, in words. ``preset``: the marked one.
         shown: the result on screen. ``record``: what is being done again, until it was.
     """
 
@@ -85,6 +86,7 @@ class Lane:
     wish: Wish
     image: str
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origin: str = ""
     preset: str = ""
     shown: Synthesis | None = None
     record: SynthesisRecord | None = None
@@ -94,6 +96,11 @@ class Lane:
     def knobs(self) -> dict[str, Any]:
         """The hyper-parameters that were chosen for the method, by name."""
         return self.settings.setdefault(self.method, {})
+
+    @property
+    def made_by(self) -> str:
+        """Id of the method that has made what is on screen."""
+        return self.method if self.shown is None else self.shown.provenance.method
 
     @property
     def uses_photo(self) -> bool:
@@ -132,7 +139,8 @@ class SynthesisLab(w.VBox):
         sync: bool = False,
     ) -> None:
         if card(method).kind != "synthesizer":
-            raise InvalidRecord(f"method must be a synthesizer; {method!r} is an {card(method).kind}.")
+            ids = ", ".join(made.id for made in cards("synthesizer"))
+            raise UnknownMethod(f"method must be one of the synthesizers: {ids}; {method!r} is an {card(method).kind}.")
         self.album = album or Album()
         key = image if isinstance(image, str) and image in self.album.keys else self.album.add(image)
         super().__init__()
@@ -186,7 +194,7 @@ class SynthesisLab(w.VBox):
         made = self._add(twin, old.method, old.wish, old.image, old.view.exhibits.large)
         made.settings = {name: dict(values) for name, values in old.settings.items()}
         made.knobs.update({k.name: twin.knobs[k.name] for k in card(made.method).knobs if k.live})
-        made.preset = old.preset
+        made.preset, made.origin = old.preset, f"from {old.name}, step {twin.at}"
         if old.run.at < old.run.timeline.last:  # both are kept: the first one goes back to where it was
             old.run.seek(old.run.timeline.last)
         self._take(made)
@@ -276,9 +284,12 @@ class SynthesisLab(w.VBox):
         self.keep.on_click(lambda _: self._guarded(self._save_run))
         self.load = w.FileUpload(accept=".json", multiple=False, description="Load run")
         self.load.tooltip = "A file that Save run has written: the run is done again, step by step"
-        self.load.add_class("xai-plain")
+        for name in ("xai-plain", "xai-loadrun"):
+            self.load.add_class(name)
         self.load.observe(self._uploaded, "value")
-        self.contrast = self._check("Stretch contrast", "Shows faint pictures stronger; only a view", True)
+        self.contrast = self._check(
+            "Stretch contrast", "Shows faint pictures stronger; only a view, and never of a photo", True
+        )
         self.contrast.observe(lambda _: self._draw_all(), "value")
         self.together = self._check(
             "All runs at once", "Start, Pause, Step, Reset and the slider act on all runs", False
@@ -363,7 +374,7 @@ class SynthesisLab(w.VBox):
             lane, made = self.lane, card(self.lane.method)
             several = len(self.lanes) > 1
             for one in self.lanes:
-                one.view.title(one.name, one.run.target, one is lane, several)
+                one.view.title(one.name, one.origin, one is lane, several)
                 self._draw(one)
             for name, on in (("xai-several", several), ("xai-four", len(self.lanes) > 2)):
                 mark_as(self.lanes_box, name, on)
@@ -582,7 +593,7 @@ class SynthesisLab(w.VBox):
     def _on_glance(self, lane: Lane, step: int, pixels: Any) -> None:
         if not lane.view.exhibits.large:
             with UI_LOCK:
-                lane.view.stage.show(_enlarged(self._seen(pixels / np.float32(255)), self._side))
+                lane.view.stage.show(_enlarged(self._seen(lane, pixels / np.float32(255)), self._side))
         self._scrub(lane)
 
     def _scrub(self, lane: Lane) -> None:
@@ -598,8 +609,8 @@ class SynthesisLab(w.VBox):
             if lane.shown is None:
                 return
             if beside:
-                lane.view.exhibits.show([(self._seen(e.image), e.caption) for e in lane.shown.beside])
-            lane.view.stage.show(_enlarged(self._seen(_large(lane)), self._side))
+                lane.view.exhibits.show([(self._seen(lane, e.image), e.caption) for e in lane.shown.beside])
+            lane.view.stage.show(_enlarged(self._seen(lane, _large(lane)), self._side))
 
     def _draw_all(self) -> None:
         for lane in self.lanes:
@@ -609,9 +620,9 @@ class SynthesisLab(w.VBox):
     def _side(self) -> int:
         return VIEW if len(self.lanes) == 1 else SMALL_VIEW
 
-    def _seen(self, image: Any) -> Any:
-        """Return a picture in [0, 1] as it is on screen, uint8 ``(H, W, 3)``."""
-        shown = stretch(image) if self.contrast.value else image
+    def _seen(self, lane: Lane, image: Any) -> Any:
+        """Return a picture in [0, 1] as it is on screen, uint8 ``(H, W, 3)``; what is made of a photo is left as is."""
+        shown = stretch(image) if self.contrast.value and "photo" not in card(lane.made_by).asks else image
         return (shown * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
     def _draw_curves(self, lane: Lane, result: Synthesis) -> None:
@@ -650,14 +661,16 @@ class SynthesisLab(w.VBox):
         if shown is not None:
             chance = shown.terms.get("probability")
             caption = f"{_title(self.lane)}" + (f", {chance:.0%}" if chance is not None else "")
-            self.snapshots.add(self._seen(_large(self.lane)), caption, _words(self.lane.method, shown))
+            self.snapshots.add(self._seen(self.lane, _large(self.lane)), caption, _words(self.lane.method, shown))
 
     def _save_png(self) -> None:
         shown = self._ready()
         if shown is not None:
             source = shown.provenance
             made = f"{source.method} of {source.model}: {_title(self.lane)}; {_words(source.method, shown)}"
-            content = png_bytes(self._seen(_large(self.lane)), {"Software": "xaiwidgets", "Description": made})
+            content = png_bytes(
+                self._seen(self.lane, _large(self.lane)), {"Software": "xaiwidgets", "Description": made}
+            )
             self.saved.value = download(content, f"{_file_name(self.run.target)}.png", "image/png", "Download PNG")
 
     def _save_film(self, kind: Literal["webp", "gif"]) -> None:
@@ -668,10 +681,11 @@ class SynthesisLab(w.VBox):
         self.saved.value = f"<span class='xai-muted'>Making a film of {len(frames)} frames …</span>"
         name = f"{_file_name(self.run.target)}.{kind}"
         # between two steps on the worker: it takes seconds, and the page must go on answering
-        self.run.runner.urgent("film", lambda: self._make_film(frames, name, kind))
+        lane = self.lane
+        lane.run.runner.urgent("film", lambda: self._make_film(lane, frames, name, kind))
 
-    def _make_film(self, frames: list[Any], name: str, kind: str) -> None:
-        content = animate([self._seen(frame / np.float32(255)) for frame in frames], FPS, kind)
+    def _make_film(self, lane: Lane, frames: list[Any], name: str, kind: str) -> None:
+        content = animate([self._seen(lane, frame / np.float32(255)) for frame in frames], FPS, kind)
         words = f"Download {'film' if kind == 'webp' else 'GIF'} ({len(frames)} frames, {len(content) / 1024:.0f} kB)"
         self.saved.value = download(content, name, f"image/{kind}", words)
 

@@ -16,7 +16,7 @@ import numpy as np
 from xaiwidgets.core.cards import card
 from xaiwidgets.core.results import Synthesis
 from xaiwidgets.engine.replay import MOST_EVENTS, planned, replayed
-from xaiwidgets.engine.run import check_applicable, drive
+from xaiwidgets.engine.run import check_applicable, drive, last
 from xaiwidgets.errors import InvalidImage, InvalidModel, InvalidRecord, InvalidTarget
 from xaiwidgets.model.pictures import Picture, read_picture
 from xaiwidgets.model.samples import samples
@@ -111,6 +111,8 @@ def synthesis_record(model: Model, result: Synthesis, image: Any = None) -> Synt
     knobs = getattr(state, "knobs", None)
     if not isinstance(knobs, dict) or not source.method:
         raise InvalidRecord("result must come from synthesize or a running synthesis; this one does not say its run.")
+    if result.step < 1:
+        raise InvalidRecord("result must have at least one step behind it; this run has stopped before its first.")
     knobs = dict(knobs)
     for _, name, old, _new in reversed(result.events):  # what was in force at the end, taken back to the beginning
         knobs[name] = old
@@ -245,13 +247,7 @@ def replay_synthesis(model: Model, record: Any, image: Any = None) -> Synthesis:
     Raises:
         XaiError: one of its kinds, naming what does not fit.
     """
-    found = read_record(record)
-    result = None
-    for result in replay_synthesis_steps(model, found, image):  # noqa: B007
-        pass
-    if result is None:
-        raise InvalidRecord(f"record must be of a run with at least one picture; got {found.steps} steps.")
-    return result
+    return last(replay_synthesis_steps(model, record, image))  # type: ignore[no-any-return]
 
 
 def replay_synthesis_steps(model: Model, record: Any, image: Any = None) -> Iterator[Synthesis]:
@@ -320,8 +316,8 @@ def _text(found: dict[str, Any], name: str, default: Any = None) -> str:
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_STEPS:
-        raise InvalidRecord(f"steps must be a whole number from 0 to {MOST_STEPS:,}; got {_brief(value)}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_STEPS:
+        raise InvalidRecord(f"steps must be a whole number from 1 to {MOST_STEPS:,}; got {_brief(value)}.")
     return value
 
 

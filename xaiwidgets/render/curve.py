@@ -40,16 +40,17 @@ def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, st
     last = number(float(shown[-1])) if shown.size else "–"
     spoken = f"{escape(label)} over {len(values)} of {planned} steps, now {last}"
     return (
-        "<div style='position:relative;height:88px;font-size:11px;line-height:12px'>"
+        "<div style='position:relative;height:calc(24px + var(--xai-curve,64px));font-size:11px;line-height:12px'>"
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' aria-label='{spoken}' "
-        "style='position:absolute;left:48px;top:6px;width:calc(100% - 56px);height:64px;overflow:visible'>"
+        "style='position:absolute;left:48px;top:6px;width:calc(100% - 56px);height:var(--xai-curve,64px);"
+        "overflow:visible'>"
         f"<line x1='0' x2='{WIDTH}' y1='{HEIGHT}' y2='{HEIGHT}' stroke='currentColor' opacity='.3' {THIN}/>"
         f"{line}{ticks}</svg>"
         f"{place_words(number(high), 'top:6px;left:0;width:44px;text-align:right')}"
-        f"{place_words(number(low), 'top:60px;left:0;width:44px;text-align:right')}"
-        f"{place_words('step 1', 'top:74px;left:48px')}"
-        f"{place_words(escape(label), 'top:74px;left:48px;right:8px;text-align:center')}"
-        f"{place_words(str(planned), 'top:74px;right:8px')}</div>"
+        f"{place_words(number(low), 'bottom:16px;left:0;width:44px;text-align:right')}"
+        f"{place_words('step 1', 'bottom:2px;left:48px')}"
+        f"{place_words(escape(label), 'bottom:2px;left:48px;right:8px;text-align:center')}"
+        f"{place_words(str(planned), 'bottom:2px;right:8px')}</div>"
     )
 
 

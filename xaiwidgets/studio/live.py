@@ -413,6 +413,7 @@ class LiveRun:
             return False
         except Exception:
             self._finish()
+            self._show(force=True)  # the last good picture
             raise
         self._method = self._method if sent is None else sent
         return self._accept(result, time.perf_counter() - begun)

@@ -57,11 +57,11 @@ class LaneView:
         self.box = w.VBox([self.head, stagebox, self.exhibits.box, self.twin, charts])
         self.box.add_class("xai-lane")
 
-    def title(self, name: str, words: str, on: bool, several: bool) -> None:
+    def title(self, name: str, origin: str, on: bool, several: bool) -> None:
         """Say which run this is, and whether its knobs are shown; with one run there is nothing to tell."""
         self.head.layout.display = "" if several else "none"
-        self.name.description = f"{name} · knobs shown" if on else f"{name} · show its knobs"
-        self.name.tooltip = f"Run {name}{f', {words}' if words else ''}"
+        parts = (name, origin, "knobs shown" if on else "show its knobs")
+        self.name.description = " · ".join(filter(None, parts))
         mark(self.name, on)
         mark(self.box, on and several)
 
