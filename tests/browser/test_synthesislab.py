@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 import time
 
 import numpy as np
@@ -34,8 +36,15 @@ def shared(open_shared):
 
 @pytest.fixture
 def maximizer(shared):
-    """A run for espresso in its first steps, long enough not to end during a test."""
+    """One run for espresso in its first steps, long enough not to end during a test."""
     shared.set_viewport_size({"width": 1440, "height": 900})
+    while shared.get_by_role("button", name="Close", exact=True).count():
+        count = shared.locator(".xai-lane").count()
+        shared.get_by_role("button", name="Close", exact=True).last.click()
+        shared.wait_for_function(f"document.querySelectorAll('.xai-lane').length === {count - 1}", timeout=SOON)
+    if "xai-on" not in chip(shared, "Activation maximization").get_attribute("class"):
+        chip(shared, "Activation maximization").click()
+        shared.get_by_role("button", name="Calm", exact=True).wait_for(timeout=SOON)
     if shared.get_by_role("button", name="Channel of a layer").get_attribute("class").find("mod-active") >= 0:
         choose(shared, "Class")
     field = shared.get_by_label("Class", exact=True)
@@ -48,6 +57,14 @@ def maximizer(shared):
     choose(shared, "Resume")
     shared.wait_for_function(f"{STEP} >= 2", timeout=SOON)
     return shared
+
+
+def chip(page, title):
+    """Return the chip of a method, whose family is unfolded."""
+    found = page.locator("button.xai-chip", has_text=re.compile(f"^{re.escape(title)}$"))
+    if not found.is_visible():
+        page.locator(".xai-methods > .widget-vbox", has=found).locator(".xai-family").click()
+    return found
 
 
 def says(page, words):
@@ -211,6 +228,107 @@ def test_snapshots_png_and_film(maximizer):
     assert maximizer.evaluate(OVERFLOW) == [0, 0]
 
 
+def test_the_steps_can_be_scrubbed_and_resumed_from(maximizer):
+    maximizer.wait_for_function(f"{STEP} >= 9", timeout=SOON)
+    pause(maximizer)
+    at = step(maximizer)
+    slider(maximizer, "Step").focus()
+    for back in range(1, 5):
+        maximizer.keyboard.press("ArrowLeft")
+        says(maximizer, f"Paused: espresso, step {at - back}")
+    assert f"{at - 4} of 128, 4 later" in maximizer.locator(".xai-lower > .xai-scrubber .xai-scrubbed2").inner_text()
+    assert f"over {at - 4} of 128 steps" in maximizer.locator(".xai-lower svg[aria-label]").get_attribute("aria-label")
+    maximizer.keyboard.press("End")
+    says(maximizer, f"Paused: espresso, step {at}")
+    maximizer.keyboard.press("Home")
+    says(maximizer, "Paused: espresso, step 1")
+    choose(maximizer, "Step")
+    says(maximizer, "Paused: espresso, step 2")
+    assert maximizer.locator(".xai-lower > .xai-scrubber .xai-scrubbed2").inner_text() == "2 of 128"
+
+
+def test_forks_stand_side_by_side_with_their_own_knobs(maximizer):
+    pause(maximizer)
+    at = step(maximizer)
+    choose(maximizer, "Fork")
+    lanes = maximizer.locator(".xai-lane")
+    lanes.nth(1).wait_for(timeout=SOON)
+    assert lanes.nth(1).get_attribute("class").find("xai-on") > 0
+    assert f"from A, step {at}" in lanes.nth(1).locator("button").first.inner_text()
+    first, second = (lanes.nth(place).locator("canvas").bounding_box() for place in (0, 1))
+    assert first["x"] + first["width"] <= second["x"]
+    slider(maximizer, "Blur width (pixels)").focus()
+    maximizer.keyboard.press("ArrowRight")
+    choose(maximizer, "Step")
+    says(maximizer, f"Paused: espresso, step {at + 1}")
+    labels = [svg.get_attribute("aria-label") for svg in maximizer.locator(".xai-lower svg[aria-label]").all()]
+    assert [f"over {count} of 128 steps" in label for count, label in zip((at, at + 1), labels, strict=True)] == [
+        True
+    ] * 2
+    lanes.nth(0).locator("canvas").click()
+    maximizer.wait_for_function("document.querySelectorAll('.xai-lane')[0].classList.contains('xai-on')", timeout=SOON)
+    maximizer.wait_for_function(
+        "[...document.querySelectorAll('.widget-readout')].some(e => e.innerText === '1.5')", timeout=SOON
+    )
+    choose(maximizer, "Fork")
+    lanes.nth(2).wait_for(timeout=SOON)
+    for width in (1440, 1024):
+        maximizer.set_viewport_size({"width": width, "height": 900})
+        down, across = maximizer.evaluate(OVERFLOW)
+        assert across == 0
+        assert down == 0 or width < 1440
+
+
+def test_a_run_is_saved_loaded_and_done_again(maximizer):
+    maximizer.wait_for_function(f"{STEP} >= 4", timeout=SOON)
+    slider(maximizer, "Blur width (pixels)").focus()
+    maximizer.keyboard.press("ArrowRight")
+    maximizer.wait_for_function("document.querySelectorAll('.xai-lower svg line title').length === 1", timeout=SOON)
+    pause(maximizer)
+    at = step(maximizer)
+    choose(maximizer, "Save run")
+    maximizer.wait_for_selector("a.xai-save[href^='data:application/json']", timeout=SOON)
+    content = link_bytes(maximizer)
+    record = json.loads(content)
+    assert (record["steps"], [event[1] for event in record["events"]]) == (at, ["blur_width"])
+    choose(maximizer, "Reset")
+    says(maximizer, "Paused: espresso, step 1")
+    with maximizer.expect_file_chooser() as chooser:
+        maximizer.locator(".xai-loadrun").click()
+    chooser.value.set_files({"name": "run.json", "mimeType": "application/json", "buffer": content})
+    maximizer.get_by_text("the same picture, bit for bit").wait_for(timeout=SOON)
+    assert step(maximizer) == at
+    with maximizer.expect_file_chooser() as chooser:
+        maximizer.locator(".xai-loadrun").click()
+    chooser.value.set_files({"name": "run.json", "mimeType": "application/json", "buffer": b"{}"})
+    maximizer.wait_for_selector(".xai-error", timeout=SOON)
+    assert "Save run has written" in maximizer.locator(".xai-error").inner_text()
+
+
+def test_another_method_shows_its_own_knobs(maximizer):
+    pause(maximizer)
+    chip(maximizer, "Class model visualization").click()
+    says(maximizer, "Paused: espresso, step 1")
+    slider(maximizer, "Step size").wait_for(timeout=SOON)
+    assert not maximizer.get_by_text("Blur width (pixels)", exact=True).is_visible()
+    assert not maximizer.get_by_role("button", name="Calm").is_visible()
+    choose(maximizer, "Step")
+    says(maximizer, "Paused: espresso, step 2")
+
+
+def test_keys_on_the_picture(maximizer):
+    pause(maximizer)
+    at = step(maximizer)
+    maximizer.locator("canvas.xai-stage").focus()
+    maximizer.keyboard.press(" ")
+    maximizer.wait_for_function(f"{STEP} >= {at + 2}", timeout=SOON)
+    maximizer.keyboard.press(" ")
+    says(maximizer, "Paused:")
+    at = step(maximizer)
+    maximizer.keyboard.press("ArrowLeft")
+    says(maximizer, f"Paused: espresso, step {at - 1}")
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_room(maximizer, width):
     maximizer.set_viewport_size({"width": width, "height": 900})
@@ -225,7 +343,7 @@ def test_room(maximizer, width):
     assert box["width"] >= min(width - 40, 560)
     before = picture(maximizer)
     wait_for_change(maximizer, before)
-    for name in ("Start", "Pause", "Step", "Reset", "Snapshot", "Save PNG", "Save film"):
+    for name in ("Start", "Pause", "Step", "Reset", "Fork", "Snapshot", "Save PNG", "Save film", "Save run"):
         button = maximizer.get_by_role("button", name=name, exact=True).first
         button.scroll_into_view_if_needed()
         place = button.bounding_box()

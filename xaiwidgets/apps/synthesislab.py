@@ -504,7 +504,7 @@ class SynthesisLab(w.VBox):
             self.run.prepare(self._ask(self.lane))
 
     def _pause(self) -> None:
-        running = self.run.state == "running"
+        running = self.run.state == "running" or (self.run.waiting and self.run.playing)
         self._each(lambda lane: lane.run.pause() if running else lane.run.go_on())
 
     def _one_step(self, lane: Lane) -> None:

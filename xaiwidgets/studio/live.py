@@ -293,7 +293,10 @@ class LiveRun:
             self.target, self._method, self._steps, self.pace = _subject(target.name, course), ask.method, steps, 0.0
             self._course, self._script, self._sought, self._origin = course, script, None, None
             self._begun, playing = max(self._begun, turn), self.playing
-            self._move("running", "ready", "paused", "done")
+            if playing:
+                self._move("running", "ready", "paused", "done")
+            else:  # what was asked to rest never looks as if it ran: a button would say the wrong thing
+                self._move("paused", "ready", "running", "done")
         if self._accept(first, taken) and playing:
             yield
             yield from self._run()
