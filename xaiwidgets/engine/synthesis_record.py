@@ -18,6 +18,7 @@ from xaiwidgets.core.results import Synthesis
 from xaiwidgets.engine.replay import MOST_EVENTS, planned, replayed
 from xaiwidgets.engine.run import check_applicable, drive, last
 from xaiwidgets.errors import InvalidImage, InvalidModel, InvalidRecord, InvalidTarget
+from xaiwidgets.model.digest import weights_digest
 from xaiwidgets.model.pictures import Picture, read_picture
 from xaiwidgets.model.samples import samples
 from xaiwidgets.model.targets import NOTHING, Target
@@ -81,19 +82,6 @@ def picture_digest(result: Synthesis) -> str:
     """Return 16 digits that stand for the exact picture, every bit of it."""
     image = np.ascontiguousarray(result.image)
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:16]
-
-
-def weights_digest(model: Model) -> str:
-    """Return 16 digits that stand for all weights and buffers of a network."""
-
-    def digest() -> str:
-        found = hashlib.blake2b(digest_size=8)
-        for name, value in model.module.state_dict().items():
-            found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            found.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
-
-    return model.remember("weights digest", digest)  # type: ignore[no-any-return]
 
 
 def synthesis_record(model: Model, result: Synthesis, image: Any = None) -> SynthesisRecord:

@@ -137,6 +137,10 @@ class Inversion(Run):
         found = {name: None if tensor is None else self.canvas.array(tensor) for name, tensor in arrays.items()}
         return dataclasses.replace(super().save(), arrays=found)
 
+    def array_names(self) -> tuple[str, ...]:
+        """Return the photo's name and those of what each layer keeps."""
+        return ("photo", *(f"{number} {name}" for number in range(len(self.layers)) for name in ARRAYS))
+
     def restore(self, saved: Saved) -> None:
         """Go on as it was, with the same photo.
 

@@ -225,6 +225,10 @@ class Run(ABC):
             knobs={k.name: getattr(self.method, k.name) for k in knobs_of(self.method)},
         )
 
+    def array_names(self) -> tuple[str, ...]:
+        """Return the names of all arrays that a state of this run has."""
+        return self.ARRAYS
+
     def restore(self, saved: Saved) -> None:
         """Go on as it was; live hyper-parameters may differ, and ``iterations`` too.
 
@@ -250,7 +254,7 @@ class Run(ABC):
     def _check_names(self, saved: Saved) -> None:
         """Raise unless a state, which may come from a file, has all that this version keeps, and no more."""
         pairs: tuple[tuple[Any, Any], ...] = (
-            (saved.arrays, self.ARRAYS),
+            (saved.arrays, self.array_names()),
             (saved.values, self.VALUES),
             (saved.knobs, [knob.name for knob in knobs_of(self.method)]),
         )
