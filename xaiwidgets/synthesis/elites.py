@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Goal
     from xaiwidgets.synthesis.fooling_evolution import FoolingEvolution
+    from xaiwidgets.synthesis.run import Saved
 
 #: A step tests as many pictures as have so many pixels together: four of 224 × 224.
 PIXELS = 4 * 224 * 224
@@ -84,6 +85,13 @@ class Elites(Run):
         chance = float(self.chances[0])
         certain = float((self.chances > CERTAIN).sum())
         self.log(chance, probability=chance, mean=float(self.chances.mean()), certain=certain)
+
+    def restore(self, saved: Saved) -> None:
+        """Go on as it was; the archive stays on the CPU, where what changes it is drawn."""
+        super().restore(saved)
+        for name in self.ARRAYS:
+            kept = getattr(self, name)
+            setattr(self, name, None if kept is None else kept.cpu())
 
     def pixels(self) -> NDArray[np.float32]:
         """Return the target's best picture as colors."""
