@@ -23,9 +23,10 @@ def make(model, target, **knobs):
     return xw.synthesize(model, "diversity_objective", target=target, **knobs)
 
 
-def test_likeness_is_lucids():
-    """Against the definition written out: twins 1, nothing in common 0, and in between the cosine of two matrices."""
-    maps = torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(0)).relu()
+@pytest.mark.parametrize("channels", [5, 40])
+def test_likeness_is_the_cosine_of_gram_matrices(channels):
+    """Against the definition written out, for more and for fewer channels than places."""
+    maps = torch.randn(3, channels, 4, 6, generator=torch.Generator().manual_seed(0)).relu()
     found = gram_cosines(maps)
     grams = np.einsum("ncp,ndp->ncd", *[maps.flatten(2).numpy()] * 2)
     for one in range(3):

@@ -135,9 +135,19 @@ class Likeness(Objective):
 
 
 def gram_cosines(activation: Tensor) -> Tensor:
-    """Return the cosines ``(N, N)`` between the Gram matrices of channels of a batch; 0 where a layer is silent."""
-    import torch
+    """Return the cosines ``(N, N)`` between the Gram matrices of channels of a batch; 0 where a layer is silent.
 
+    With fewer places than channels, the products come from the smaller matrices of places:
+    ``<A A^T, B B^T> = ||A^T B||²``.
+    """
     flat = spatial(activation).flatten(2)
-    grams = torch.nn.functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1, eps=1e-10)
-    return grams @ grams.T
+    count, channels, places = flat.shape
+    if places < channels:
+        wide = flat.transpose(1, 2).reshape(count * places, channels)
+        products = (wide @ wide.T).square().reshape(count, places, count, places).sum(dim=(1, 3))
+    else:
+        grams = (flat @ flat.transpose(1, 2)).flatten(1)
+        products = grams @ grams.T
+    sizes = products.diagonal().clamp_min(1e-20).sqrt()
+    cosines: Tensor = products / (sizes[:, None] * sizes[None, :])
+    return cosines

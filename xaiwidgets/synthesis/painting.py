@@ -64,6 +64,7 @@ class Painting(Run):
         self.idle = 0
         self.colors = Colors(model)
         self.made = self.parameterization()
+        self._drawn: tuple[Tensor, Tensor] | None = None
 
     def parameterization(self) -> Parameterization:
         """Return what the picture is made of; by default what the hyper-parameters name."""
@@ -145,6 +146,8 @@ class Painting(Run):
             pictures = self.made.image(leaf)
             inputs = self.colors.inputs(viewed(pictures))
             found = self.ask(inputs.detach(), goal)
+            # the picture of these values, so that it is not drawn again to be shown
+            self._drawn = values, pictures.detach()
             slope, by_picture = torch.autograd.grad(inputs, [leaf, pictures], found.input)
         # in row-major order, as they come back from a saved run
         slope, by_picture = (one.new_empty(one.shape).copy_(one) for one in (slope, by_picture))
@@ -154,8 +157,10 @@ class Painting(Run):
         """Return the pictures ``(N, C, H, W)`` in [0, 1]."""
         import torch
 
-        with torch.no_grad():
-            return self.made.image(self.values)
+        if self._drawn is None or self._drawn[0] is not self.values:
+            with torch.no_grad():
+                self._drawn = self.values, self.made.image(self.values)
+        return self._drawn[1]
 
     def pixels(self) -> NDArray[np.float32]:
         """Return the picture as colors."""
