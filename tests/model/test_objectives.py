@@ -65,6 +65,7 @@ def test_each_objective_is_what_its_definition_says(model, batch):
         (o.direction("4", vector, 2.0, "center"), (dot * cosine.clamp_min(0.1) ** 2)[:, 4, 4]),
     ]:
         assert torch.allclose(scores(model, objective, batch), expected, rtol=1e-5), objective
+        assert torch.allclose(model.scores(batch, model.objective(objective)), expected, rtol=1e-5), objective
 
 
 def test_a_channel_of_a_map_of_one_place_is_its_neuron(model, batch):

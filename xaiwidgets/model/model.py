@@ -366,9 +366,9 @@ class Model:
         """Return softmax probabilities ``(N, K)``."""
         return self.logits(images).softmax(dim=1)
 
-    def scores(self, images: Tensor, target: Target | EachClass) -> Tensor:
+    def scores(self, images: Tensor, target: Scored | EachClass) -> Tensor:
         """Return the target's scores ``(N,)``, or those of several classes ``(N, classes)``, without a graph."""
-        names = [target.layer] if target.layer else []
+        names = list(target.layers)
         network = self._for(names)
         outputs, records = passes.forward(network.module, network.fit(images), names)
         return target.score(outputs, records)

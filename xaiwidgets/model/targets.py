@@ -137,6 +137,11 @@ class EachClass:
         """No hidden layer is read."""
         return ""
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """No hidden layer is read."""
+        return ()
+
     def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return the scores ``(N, classes)`` from outputs ``(N, K)``."""
         return _as(self.output, outputs)[:, list(self.classes)]
