@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+import xaiwidgets as xw
+from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
 from xaiwidgets.synthesis.poses import Pose, draw_pose
 
 
@@ -62,3 +64,19 @@ def test_only_what_is_on_is_drawn():
     angles, scales = [pose.angle for pose in poses], [pose.scale for pose in poses]
     assert -10 <= min(angles) < -9 and 9 < max(angles) <= 10
     assert 0.9 <= min(scales) < 0.91 and 1.09 < max(scales) <= 1.1
+
+
+@pytest.mark.parametrize("shape", ["disk", "square"])
+def test_what_is_made_under_turns_and_zooms_bears_them(shape):
+    """Mean score over 32 poses that were not seen: 25.5 against 20.0 for the disk, 45.9 against 29.2 for the square."""
+    model, random = xw.load_model("shapes_gap"), torch.Generator().manual_seed(9)
+    target, poses = model.target(shape), [draw_pose(random, 0, 30.0, 0.2) for _ in range(32)]
+    bare = {"decay": 0.0, "blur_width": 0.0, "jitter": 0, "momentum": 0.0, "step_size": 2.0, "iterations": 60}
+
+    def mean_score(**moved):
+        found = list(ActivationMaximization(**bare, **moved).steps(model, None, target))[-1]
+        inputs = model.from_pixels(found.image)
+        return float(model.scores(torch.cat([pose.show(inputs) for pose in poses]), target).mean())
+
+    posed, bare_score = mean_score(rotation=30.0, zoom=0.2), mean_score()
+    assert posed > 1.2 * bare_score

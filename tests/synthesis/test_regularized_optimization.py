@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import nets
 import numpy as np
 import pytest
 import torch
@@ -137,6 +138,13 @@ def test_the_first_that_is_the_highest_of_its_layer_is_kept(conv_net, position):
         return int((values.mean(dim=1) if position == "mean" else values.amax(dim=1)).argmax()) == 3
 
     assert highest(found[first - 1]) and not any(highest(one) for one in found[: first - 1])
+
+
+@pytest.mark.parametrize("make", [nets.reused, nets.f2, nets.f3], ids=["reused", "f2", "f3"])
+def test_networks_of_other_builds_are_climbed(make):
+    model = xw.Model(make(), size=nets.SIZE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), name="net")
+    curve = run(model, 1, iterations=30, step_size=4.0)[-1].curve
+    assert curve[-5:].mean() > curve[:5].mean() > curve[0]
 
 
 def test_a_narrow_blur_is_warned_of(conv_net):
