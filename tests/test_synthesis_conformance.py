@@ -145,6 +145,23 @@ def test_a_live_knob_acts_at_the_next_step_and_is_logged(card, model, photo):
     assert not same(moved[-1], plain[-1])
 
 
+@every_card
+def test_a_knob_that_is_moved_between_two_runs_acts_as_if_it_had_been_sent(card, model, photo):
+    live = [k for k in card.knobs if k.live]
+    if not live:
+        pytest.skip("nothing of it can be moved")
+    method = method_of(card)
+    name, value = MOVED.get(card.id) or other_value(live[0], method)
+    changed = dataclasses.replace(method, **{name: value})
+    steps = steps_of(card, model, photo)
+    next(steps)
+    second = next(steps)
+    sent = [steps.send(changed), *steps]
+    resumed = list(steps_of(card, model, photo, changed.resume(second.state)))
+    assert [one.step for one in resumed] == [one.step for one in sent]
+    assert same(resumed[-1], sent[-1]) and resumed[-1].events == sent[-1].events
+
+
 def other_value(knob, method):
     now = getattr(method, knob.name)
     domain = knob.domain

@@ -129,7 +129,7 @@ def test_a_state_of_another_version_says_what_differs(conv_net, part, name):
     kept = dict(getattr(state, part))
     less = dataclasses.replace(state, **{part: {key: value for key, value in kept.items() if key != name}})
     more = dataclasses.replace(state, **{part: {**kept, "sharpness": 1}})
-    for odd, words in ((less, name), (more, "sharpness")):
+    for odd, words in ((less, name), *([] if part == "arrays" else [(more, "sharpness")])):
         with pytest.raises(InvalidKnob, match=f"of this version of activation_maximization; {words} differ"):
             finish(method.resume(odd), conv_net, conv_net.target(2))
 

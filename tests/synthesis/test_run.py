@@ -62,6 +62,10 @@ def test_what_is_sent_is_told_to_the_run_with_what_was_before(conv_net):
     next(steps)
     found = steps.send(dataclasses.replace(method, step_size=2.0))
     assert found.terms["seen"] == 2.0 and found.events == ((2, "step_size", 8.0, 2.0),)
+    state = next(play(Counting, method, conv_net, conv_net.target(1))).state
+    resumed = dataclasses.replace(method, step_size=2.0).resume(state)
+    assert next(play(Counting, resumed, conv_net, conv_net.target(1))).terms["seen"] == 1.0
+    assert next(play(Counting, method.resume(state), conv_net, conv_net.target(1))).terms["seen"] == 0.0
     with pytest.raises(InvalidKnob, match="seed must stay 0"):
         steps.send(dataclasses.replace(method, seed=1))
 

@@ -251,18 +251,22 @@ class Run(ABC):
         self._curves = {name: [float(v) for v in curve] for name, curve in saved.curves.items()}
         self._log_changes(saved.knobs, free=self.FREE)
 
+    def go_on(self, saved: Saved) -> None:
+        """Restore a state, and do what must be done when live hyper-parameters differ: as if they had been sent."""
+        self.restore(saved)
+        old = dataclasses.replace(self.method, **saved.knobs)
+        if any(knob.live and getattr(old, knob.name) != getattr(self.method, knob.name) for knob in knobs_of(old)):
+            self.adopted(old)
+
     def _check_names(self, saved: Saved) -> None:
         """Raise unless a state, which may come from a file, has all that this version keeps, and no more."""
-        pairs: tuple[tuple[Any, Any], ...] = (
-            (saved.arrays, self.array_names()),
-            (saved.values, self.VALUES),
-            (saved.knobs, [knob.name for knob in knobs_of(self.method)]),
-        )
-        odd = sorted({name for found, wanted in pairs for name in set(found) ^ set(wanted)})
+        odd = set(self.array_names()) ^ set(saved.arrays)
+        odd |= set(self.VALUES) ^ set(saved.values)
+        odd |= {knob.name for knob in knobs_of(self.method)} ^ set(saved.knobs)
         if odd:
             raise InvalidKnob(
-                f"state must be of this version of {saved.method}; {', '.join(odd)} differ. Start a new run, from its "
-                "picture with start='photo' where the method has it."
+                f"state must be of this version of {saved.method}; {', '.join(sorted(odd))} differ. Start a new run, "
+                "from its picture with start='photo' where the method has it."
             )
 
     def _log_changes(self, old: dict[str, Any], free: tuple[str, ...] = ()) -> None:
@@ -286,7 +290,7 @@ def play(
     if method.resume_from is None:
         run.begin()
     else:
-        run.restore(method.resume_from)
+        run.go_on(method.resume_from)
     if run.over:
         yield run.result()
     while not run.over:
