@@ -50,6 +50,27 @@ def test_too_few_pictures_are_refused():
     assert [groups_for(n, 4) for n in (10, 15, 29, 30, 60, 600)] == [1, 1, 1, 2, 4, 4]
 
 
+@pytest.mark.parametrize("embedding", ["tsne", "pca"])
+@pytest.mark.parametrize("different", [1, 2, 3])
+def test_pictures_that_the_layer_does_not_tell_apart_are_refused(embedding, different):
+    """t-SNE would end the process by a segmentation fault where all are the same."""
+    codes = np.random.default_rng(0).normal(size=(different, 8))[np.arange(40) % different]
+    with pytest.raises(NotApplicable, match=rf"at least 4 pictures .* {different} different codes? for 40 pictures"):
+        find_facets(codes, 4, embedding=embedding)
+
+
+def test_groups_without_pictures_are_left_out():
+    """Codes that differ may have one place."""
+    codes = np.zeros((40, 8))
+    codes[:20, 0], codes[20:, 0] = 9.0, -9.0
+    codes[:20, 1], codes[10:30, 1] = 5.0, -5.0
+    codes[np.arange(40), 2 + np.arange(40) % 4] += 1e-200
+    with pytest.warns(Warning, match="distinct clusters"):
+        found = find_facets(codes, 6, embedding="pca")
+    assert found.count < 6 and all(len(near) for near in found.nearest)
+    assert set(found.labels) == set(range(found.count))
+
+
 def test_crops_are_parts_of_their_picture():
     images = torch.stack([torch.full((3, 20, 24), value) for value in (0.25, 0.75)])
     found = crops_of(images, 3, torch.Generator().manual_seed(1))

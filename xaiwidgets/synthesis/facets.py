@@ -82,7 +82,7 @@ def find_facets(
         nearest: pictures that a group's mean is to be made of; fewer where the group is smaller.
 
     Raises:
-        NotApplicable: fewer codes than groups.
+        NotApplicable: fewer codes, or fewer different ones, than groups.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -91,6 +91,13 @@ def find_facets(
     total = len(codes)
     if total < max(count, 3):
         raise NotApplicable("multifaceted_visualization", f"at least {max(count, 3)} pictures", f"there are {total}")
+    apart = len(np.unique(codes, axis=0))
+    if apart < max(count, 3):  # t-SNE takes the process down where all are the same
+        raise NotApplicable(
+            "multifaceted_visualization",
+            f"at least {max(count, 3)} pictures that the code layer tells apart",
+            f"it gives {apart} different code{'s' * (apart > 1)} for {total} pictures: choose another code layer",
+        )
     small = PCA(min(COMPONENTS, total - 1, codes.shape[1]), random_state=seed).fit_transform(codes)
     if embedding == "tsne":
         perplexity = min(30.0, (total - 1) / 3)
@@ -98,11 +105,12 @@ def find_facets(
     else:
         places = np.pad(small, ((0, 0), (0, max(0, 2 - small.shape[1]))))[:, :2]
     groups = KMeans(count, n_init=10, random_state=seed).fit(places)
-    order = np.argsort(-np.bincount(groups.labels_, minlength=count), kind="stable")
+    sizes = np.bincount(groups.labels_, minlength=count)
+    order = np.argsort(-sizes, kind="stable")
     rank = np.argsort(order)
     labels = rank[groups.labels_].astype(np.int64)
     closest = []
-    for number in range(count):
+    for number in range(int((sizes > 0).sum())):  # fewer than asked for where places coincide
         inside = np.flatnonzero(labels == number)
         away = np.linalg.norm(places[inside] - groups.cluster_centers_[order[number]], axis=1)
         closest.append(inside[np.argsort(away, kind="stable")][:nearest])
@@ -195,6 +203,8 @@ def mean_image_init(
     images = images[most_exciting(model, images, goal, used)]
     codes = codes_of(model, images, layer or model.stages[-1].name)
     found = find_facets(codes, facets, embedding=embedding, seed=seed)
+    if facet >= found.count:
+        raise InvalidKnob(f"facet must be below {found.count}, the groups that could be told apart; got {facet!r}.")
     mean = images[found.nearest[facet]].mean(dim=0, keepdim=True)
     return colors(model, mean)
 

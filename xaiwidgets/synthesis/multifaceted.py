@@ -129,11 +129,11 @@ class Multifaceted(Run):
         codes = self.codes.double().numpy(force=True)[best]
         found = find_facets(codes, count, embedding=self.method.embedding, seed=self.method.seed)
         images = self._images[best]
-        self.sizes = tuple(int((found.labels == number).sum()) for number in range(count))
+        self.sizes = tuple(int((found.labels == number).sum()) for number in range(found.count))
         self.means = _stacked([images[near.copy()].mean(dim=0) for near in found.nearest])
         pictures = np.stack([colors(self.model, one[None]) for one in images])
         self.layout = self.model.like.new_tensor(scatter(found, pictures))
-        self.going = [self._ascent(number) for number in range(count)]
+        self.going = [self._ascent(number) for number in range(found.count)]
 
     def _method(self) -> Any:
         start = "photo" if self.method.begin == "mean" else "noise"
