@@ -11,7 +11,7 @@ import torch
 import xaiwidgets as xw
 from xaiwidgets.errors import InvalidKnob, NotApplicable
 from xaiwidgets.learned.recipes import recipe, train
-from xaiwidgets.synthesis.facets import crops_of, find_facets, groups_for, mean_image_init, scatter
+from xaiwidgets.synthesis.facets import Crops, find_facets, groups_for, mean_image_init, scatter
 
 #: Digits that are one class together, so that the facets of each class are known.
 PAIRS = ((0, 1), (4, 7), (2, 6), (3, 9), (5, 8))
@@ -73,11 +73,13 @@ def test_groups_without_pictures_are_left_out():
 
 def test_crops_are_parts_of_their_picture():
     images = torch.stack([torch.full((3, 20, 24), value) for value in (0.25, 0.75)])
-    found = crops_of(images, 3, torch.Generator().manual_seed(1))
+    crops = Crops(images, 3, torch.Generator().manual_seed(1))
+    found = crops.take(range(len(crops)))
+    assert torch.equal(crops.take(np.array([7, 0, 3])), found[[7, 0, 3]])
     assert found.shape == (8, 3, 20, 24)
     assert [round(float(one.mean()), 6) for one in found] == [0.25, 0.75] * 4
     ramp = torch.arange(24.0).expand(1, 1, 20, 24)
-    spans = [float(one.max() - one.min()) for one in crops_of(ramp, 6, torch.Generator().manual_seed(1))[1:]]
+    spans = [float(one.max() - one.min()) for one in Crops(ramp, 6, torch.Generator().manual_seed(1)).take(range(1, 7))]
     assert max(spans) < 22 and len({round(s, 2) for s in spans}) >= 3
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from xaiwidgets.errors import NotApplicable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Pictures that a mean is made of (Nguyen et al. 2016), and the components that t-SNE starts from.
 NEAREST, COMPONENTS = 15, 50
+#: Pictures that are looked through at once.
+PIECE = 8
 #: Least and largest side of a crop, as a share of the picture's.
 CROP = (0.35, 0.9)
 
@@ -41,25 +45,43 @@ class Facets:
         return len(self.nearest)
 
 
-def crops_of(images: Tensor, each: int, random: Generator) -> Tensor:
-    """Return the pictures ``(N, C, H, W)`` and ``each`` random crops of every one, at their size.
+class Crops:
+    """Pictures ``(N, C, H, W)`` and ``each`` random crops of every one, at their size, made when they are taken.
 
-    A few photos give enough to look for facets in: a crop shows a part, or an object alone.
+    A few photos give enough to look for facets in: a crop shows a part, or an object alone. All crops of a folder
+    together would not fit into memory.
     """
-    import torch
-    from torch.nn import functional
 
-    found = [images]
-    height, width = images.shape[2:]
-    for _ in range(each):
-        for image in images:
+    def __init__(self, images: Tensor, each: int, random: Generator) -> None:
+        import torch
+
+        self.images = images
+        height, width = images.shape[2:]
+        self._boxes: list[tuple[int, int, int, int]] = []
+        for _ in range(each * len(images)):
             draws = torch.rand(3, generator=random).tolist()
             share = CROP[0] + (CROP[1] - CROP[0]) * draws[0]
             rows, columns = max(1, round(share * height)), max(1, round(share * width))
             top, left = int(draws[1] * (height - rows + 1)), int(draws[2] * (width - columns + 1))
-            crop = image[None, :, top : top + rows, left : left + columns]
-            found.append(functional.interpolate(crop, (height, width), mode="bilinear", align_corners=False))
-    return torch.cat(found)
+            self._boxes.append((top, left, rows, columns))
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self._boxes)
+
+    def take(self, wanted: Iterable[int]) -> Tensor:
+        """Return some of them: first come the pictures, then one crop of each, then another of each."""
+        import torch
+        from torch.nn import functional
+
+        found = []
+        for index in map(int, wanted):
+            image = self.images[index % len(self.images)][None]
+            if index >= len(self.images):
+                top, left, rows, columns = self._boxes[index - len(self.images)]
+                crop = image[..., top : top + rows, left : left + columns]
+                image = functional.interpolate(crop, image.shape[2:], mode="bilinear", align_corners=False)
+            found.append(image)
+        return torch.cat(found)
 
 
 def codes_of(model: Model, images: Tensor, layer: str) -> NDArray[np.float64]:
@@ -144,11 +166,13 @@ def scatter(facets: Facets, pictures: NDArray[np.float32], side: int = 448, thum
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000", "#999999", "#882255")
 
 
-def most_exciting(model: Model, images: Tensor, target: Goal, count: int) -> NDArray[np.int64]:
+def most_exciting(model: Model, crops: Crops, target: Goal, count: int) -> NDArray[np.int64]:
     """Return the indices of the ``count`` pictures with the highest score, the highest first."""
-    scores: Any = model.scores(images, target)  # type: ignore[arg-type]
-    values = scores.double().cpu().numpy()
-    return np.argsort(-values, kind="stable")[: min(count, len(values))].astype(np.int64)
+    scores: list[Any] = []
+    for first in range(0, len(crops), PIECE):
+        piece = crops.take(range(first, min(first + PIECE, len(crops))))
+        scores.append(model.scores(piece, target).double().cpu().numpy())  # type: ignore[arg-type]
+    return np.argsort(-np.concatenate(scores), kind="stable")[:count].astype(np.int64)
 
 
 def mean_image_init(
@@ -199,8 +223,8 @@ def mean_image_init(
     else:
         given = unnamed(pictures)
         images = torch.cat([model.input(given.picture(index)) for index in range(len(given))])
-    images = crops_of(images, crops, torch.Generator().manual_seed(seed))
-    images = images[most_exciting(model, images, goal, used)]
+    shown = Crops(images, crops, torch.Generator().manual_seed(seed))
+    images = shown.take(most_exciting(model, shown, goal, used))
     codes = codes_of(model, images, layer or model.stages[-1].name)
     found = find_facets(codes, facets, embedding=embedding, seed=seed)
     if facet >= found.count:

@@ -11,7 +11,7 @@ from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.model.references import find_references
 from xaiwidgets.synthesis.ascent import Ascent
-from xaiwidgets.synthesis.facets import NEAREST, codes_of, colors, crops_of, find_facets, groups_for, scatter
+from xaiwidgets.synthesis.facets import NEAREST, PIECE, Crops, codes_of, colors, find_facets, groups_for, scatter
 from xaiwidgets.synthesis.run import Run, Saved
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.model.targets import Goal
 
-#: Pictures that are looked through in one piece of work.
-PIECE = 8
 #: Hyper-parameters that are handed on to the ascents.
 HANDED = ("step_size", "decay", "blur_width", "jitter", "iterations", "seed")
 
@@ -77,7 +75,7 @@ class Multifaceted(Run):
     def advance(self) -> None:
         """Look some pictures through, or group them, or do a step of the facet whose turn it is."""
         if self.looked < len(self._images):
-            piece = self._images[self.looked : self.looked + PIECE]
+            piece = self._images.take(range(self.looked, min(self.looked + PIECE, len(self._images))))
             scores: Tensor = self.model.scores(piece, self.target)  # type: ignore[arg-type]
             self.scores = _joined(self.scores, scores)
             self.codes = _joined(self.codes, scores.new_tensor(codes_of(self.model, piece, self._layer)))
@@ -98,8 +96,8 @@ class Multifaceted(Run):
             run.adopt(self._method())
 
     @property
-    def _images(self) -> Tensor:
-        """The pictures and their crops, made once."""
+    def _images(self) -> Crops:
+        """The pictures and where their crops are, read once."""
         if self._shown is None:
             import torch
 
@@ -107,7 +105,7 @@ class Multifaceted(Run):
 
             name = self.method.pictures
             images = images_of(self.model, name, len(find_references(name)))
-            self._shown = crops_of(images, self.method.crops, torch.Generator().manual_seed(self.method.seed))
+            self._shown = Crops(images, self.method.crops, torch.Generator().manual_seed(self.method.seed))
         return self._shown  # type: ignore[no-any-return]
 
     @property
@@ -128,7 +126,7 @@ class Multifaceted(Run):
             self.note(f"{len(best)} pictures are enough for {count} facet(s) of {NEAREST} pictures.")
         codes = self.codes.double().numpy(force=True)[best]
         found = find_facets(codes, count, embedding=self.method.embedding, seed=self.method.seed)
-        images = self._images[best]
+        images = self._images.take(best)
         self.sizes = tuple(int((found.labels == number).sum()) for number in range(found.count))
         self.means = _stacked([images[near.copy()].mean(dim=0) for near in found.nearest])
         pictures = np.stack([colors(self.model, one[None]) for one in images])
