@@ -106,12 +106,6 @@ class Certainty(Run):
                 setattr(self, name, self.picture)
                 self.reached = (*self.reached[:number], self.step, *self.reached[number + 1 :])
 
-    def restore(self, saved: Any) -> None:
-        """Go on as it was; what is raised may be another score."""
-        super().restore(saved)
-        if self.method.raised != saved.knobs["raised"]:
-            self._pass(self.picture)
-
     def pixels(self) -> NDArray[np.float32]:
         """Return the picture as colors."""
         return self.canvas.pixels(self.picture)
