@@ -80,7 +80,7 @@ def enlarged(pixels):
 
 def saved(app):
     """Return (file name, media type, bytes) of the download link."""
-    link = ElementTree.fromstring(app.saved.value)
+    link = ElementTree.fromstring(app.files.saved.value)
     head, _, data = link.get("href").partition(";base64,")
     return link.get("download"), head.removeprefix("data:"), base64.b64decode(data)
 
@@ -176,7 +176,7 @@ def test_a_step_of_a_paused_run_is_one_step_on_the_screen(app):
         app.step.click()
         assert app.run.result.step == number
         assert f"step {number}" in app.status.line.value
-        np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+        np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
 
 
 # -- live knobs and presets -----------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_a_class_that_is_not_there_keeps_the_picture_and_the_app(app):
     assert "role='alert'" in app.status.line.value
     assert "<img" not in app.status.line.value
     np.testing.assert_array_equal(on_screen(app), before)
-    app.png.click()
+    app.files.png.click()
     assert saved(app)[1] == "image/png"
     app.goal.category.value = "5"
     assert (app.run.target, app.status._kind) == ("5", "idle")
@@ -388,19 +388,19 @@ def test_labels_of_a_model_are_escaped(make_app):
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
     model = Model(net, size=8, labels=["<script>alert(1)</script>", "b"], name="<script>alert(2)</script>")
     app = make_app(model, target="<script>alert(1)</script>", autostart=True)
-    app.snap.click()
-    app.png.click()
+    app.files.snap.click()
+    app.files.png.click()
     for place in (
         app.model_name,
         app.lane.view.twin,
         app.lane.view.curve,
         app.status.line,
-        app.snapshots.box,
-        app.saved,
+        app.files.snapshots.box,
+        app.files.saved,
     ):
         assert "<script>" not in place.value
     assert "&lt;script&gt;" in app.lane.view.twin.value
-    assert "&lt;script&gt;" in app.snapshots.box.value
+    assert "&lt;script&gt;" in app.files.snapshots.box.value
 
 
 # -- taking it along ------------------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_png_is_what_is_on_screen(app):
     for stretched in (True, False):
         app.contrast.value = stretched
         app.step.click()
-        app.png.click()
+        app.files.png.click()
         name, kind, content = saved(app)
         assert (name, kind) == ("3.png", "image/png")
         picture = Image.open(io.BytesIO(content))
@@ -420,22 +420,22 @@ def test_png_is_what_is_on_screen(app):
     np.testing.assert_array_equal(np.asarray(picture), (image * 255 + 0.5).astype(np.uint8))
     app.form.controls["decay"].widget.value = 0.1
     app.step.click()
-    app.png.click()
+    app.files.png.click()
     words = Image.open(io.BytesIO(saved(app)[2])).text["Description"]
     assert words == "activation_maximization of digits_gap: 3, step 4; decay 0.1"
 
 
 def test_png_and_snapshot_are_of_the_picture_shown_and_not_of_a_newer_one(app):
     shown = app.lane.shown
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, shown.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(shown.image)))
     app.run._due = float("inf")  # the pictures of further steps are held back
     assert app.run._advance()
     assert app.run.result.step == 2
     assert app.lane.shown is shown
-    app.png.click()
-    app.snap.click()
+    app.files.png.click()
+    app.files.snap.click()
     np.testing.assert_array_equal(enlarged(np.asarray(Image.open(io.BytesIO(saved(app)[2])))), on_screen(app))
-    assert "3, step 1" in app.snapshots.box.value
+    assert "3, step 1" in app.files.snapshots.box.value
 
 
 def test_contrast_is_only_a_view(app):
@@ -451,10 +451,10 @@ def test_contrast_is_only_a_view(app):
 def test_film_holds_the_frames(app):
     for _ in range(7):
         app.step.click()
-    app.film.click()
+    app.files.film.click()
     name, kind, content = saved(app)
     assert (name, kind) == ("3.webp", "image/webp")
-    assert "8 frames" in app.saved.value
+    assert "8 frames" in app.files.saved.value
     film = Image.open(io.BytesIO(content))
     assert film.format == "WEBP"
     assert film.n_frames == 8
@@ -462,8 +462,8 @@ def test_film_holds_the_frames(app):
     for number, frame in enumerate(app.run.frames()):
         film.seek(number)
         found = np.asarray(film.convert("RGB")).astype(int)
-        wanted = app._seen(app.lane, frame / np.float32(255)).astype(int)
-        others = [app._seen(app.lane, other / np.float32(255)).astype(int) for other in app.run.frames()]
+        wanted = app.lane.seen(frame / np.float32(255)).astype(int)
+        others = [app.lane.seen(other / np.float32(255)).astype(int) for other in app.run.frames()]
         errors = [np.abs(found - other).mean() for other in others]
         assert int(np.argmin(errors)) == number
         assert np.abs(found - wanted).mean() < 16  # WebP drops detail of color
@@ -471,12 +471,12 @@ def test_film_holds_the_frames(app):
 
 def test_nothing_to_save_yet(make_app):
     app = make_app()
-    for button in (app.snap, app.png, app.film):
+    for button in (app.files.snap, app.files.png, app.files.film):
         app.status.line.value = ""
         button.click()
         assert "press Start first" in app.status.line.value
-    assert app.saved.value == ""
-    assert len(app.snapshots) == 0
+    assert app.files.saved.value == ""
+    assert len(app.files.snapshots) == 0
 
 
 def test_snapshots_compare_runs(app):
@@ -484,9 +484,9 @@ def test_snapshots_compare_runs(app):
         app.fixed.controls["seed"].widget.value = seed + 1
         app.form.controls["decay"].widget.value = 0.01 * seed
         app.step.click()
-        app.snap.click()
-    assert len(app.snapshots) == MOST
-    figures = list(ElementTree.fromstring(app.snapshots.box.value).iter("figure"))
+        app.files.snap.click()
+    assert len(app.files.snapshots) == MOST
+    figures = list(ElementTree.fromstring(app.files.snapshots.box.value).iter("figure"))
     assert figures[-1].get("title") == f"decay {0.01 * (MOST + 1)}, seed {MOST + 2}"
     assert figures[-1].find("figcaption").text.startswith("3, step 2, ")
     link = figures[-1].find("a").get("href")
@@ -588,7 +588,7 @@ def test_a_method_without_a_target_is_about_its_photo(tiny, make_app):
     assert app.run.target == "chelsea"
     for words in ("fidelity", "depth"):
         assert words in app.lane.view.terms.value
-    app.png.click()
+    app.files.png.click()
     assert saved(app)[0] == "chelsea.png"
 
 
@@ -613,8 +613,8 @@ def test_exhibits_are_tiles_and_one_can_be_large(tiny, make_app):
     view.exhibits.slider.value = 8
     captions = [f.find("figcaption").text for f in ElementTree.fromstring(view.exhibits.tiles.value)]
     assert captions[-1] == "layer 9 of 9"
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, beside[7].image)))
-    app.png.click()
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(beside[7].image)))
+    app.files.png.click()
     picture = Image.open(io.BytesIO(saved(app)[2]))
     assert "step 12 (layer 8 of 9)" in picture.text["Description"]
     np.testing.assert_array_equal(enlarged(np.asarray(picture)), on_screen(app))
@@ -622,7 +622,7 @@ def test_exhibits_are_tiles_and_one_can_be_large(tiny, make_app):
     assert view.exhibits.large == 9
     app.picker._chips["activation_maximization"].click()
     assert folded(view.exhibits.box)
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
 
 
 def test_a_step_that_fails_keeps_the_picture_and_says_why(tiny, make_app):
@@ -631,7 +631,7 @@ def test_a_step_that_fails_keeps_the_picture_and_says_why(tiny, make_app):
     app.start.click()
     assert "this step cannot be made" in app.status.line.value
     assert (app.run.state, app.run.result.step) == ("done", 3)
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
     app.fixed.controls["breaks_at"].widget.value = 0
     assert (app.run.state, app.status._kind, app.run.result.step) == ("done", "idle", 8)
 
@@ -677,7 +677,7 @@ def test_the_slider_follows_and_goes_back(app):
     assert app.form.controls["decay"].value == 0.003  # as it was
     assert app.knobs["decay"] == 0.003
     assert "logit over 4 of 128 steps" in app.lane.view.curve.value
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
     app.scrubber.slider.value = 8
     assert app.form.controls["decay"].value == 0.3
     app.scrubber.slider.value = 100  # not done yet
@@ -791,7 +791,7 @@ def test_no_more_than_four_and_the_last_one_stays(app):
     assert [lane.name for lane in app.lanes] == ["A"]
     assert folded(app.lane.view.head)
     app.step.click()
-    np.testing.assert_array_equal(on_screen(app), enlarged(app._seen(app.lane, app.run.result.image)))
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
 
 
 def test_nothing_to_fork_yet(make_app):
@@ -846,11 +846,11 @@ def test_an_error_of_another_lane_says_whose_it_is(app, monkeypatch, digits):
 def upload(app, content):
     when = datetime(2026, 1, 1, tzinfo=UTC)
     file = {"name": "run.json", "type": "application/json", "size": len(content), "last_modified": when}
-    app.load.value = ({**file, "content": content},)
+    app.files.load.value = ({**file, "content": content},)
 
 
 def recorded(app):
-    app.keep.click()
+    app.files.keep.click()
     _, kind, content = saved(app)
     assert kind == "application/json"
     return content
@@ -871,11 +871,11 @@ def test_a_saved_run_is_done_again_to_the_same_picture(make_app):
     upload(again, content)
     assert again.run.state == "paused"
     np.testing.assert_array_equal(again.run.result.image, image)
-    assert "the same picture, bit for bit" in again.saved.value
+    assert "the same picture, bit for bit" in again.files.saved.value
     assert again.goal.category.value == "3"
     assert again.run.target == "3"
     assert (again.form.controls["decay"].value, again.form.controls["momentum"].value) == (0.2, 0.5)
-    assert again.load.value == ()
+    assert again.files.load.value == ()
     again.pause.click()
     assert again.run.state == "done"
     by_program = xw.replay_synthesis(app.run.model, content)
@@ -904,7 +904,7 @@ def test_a_record_of_a_unit_and_of_a_photo(tiny, make_app):
     upload(again, content)
     np.testing.assert_array_equal(again.run.result.image, app.run.result.image)
     assert again.lane.image == key
-    assert "the same picture" in again.saved.value
+    assert "the same picture" in again.files.saved.value
 
 
 def test_a_target_that_the_controls_cannot_show_stays_until_another_is_chosen(make_app, digits):
@@ -955,12 +955,12 @@ def test_a_record_of_other_weights_says_so(app, make_app):
     content = json.loads(recorded(app))
     content["model"]["weights"] = "0" * 16
     upload(app, json.dumps(content).encode())
-    assert "made with other weights" in app.saved.value
+    assert "made with other weights" in app.files.saved.value
 
 
 def test_gif(app):
     steps_to(app, 4)
-    app.gif.click()
+    app.files.gif.click()
     name, kind, content = saved(app)
     assert (name, kind) == ("3.gif", "image/gif")
     assert Image.open(io.BytesIO(content)).n_frames == 4

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
-import numpy as np
-from PIL import Image
 
+from xaiwidgets.apps.lanes import Lane, wish_of
+from xaiwidgets.apps.runfiles import RunFiles
 from xaiwidgets.core.cards import card, cards
 from xaiwidgets.core.knobs import clamp_knobs
 from xaiwidgets.engine.run import missing
@@ -20,16 +18,10 @@ from xaiwidgets.engine.synthesis_record import (
     read_record,
     record_photo,
     record_target,
-    synthesis_record,
     told_difference,
 )
 from xaiwidgets.errors import InvalidRecord, UnknownMethod, XaiError
 from xaiwidgets.model.targets import NOTHING
-from xaiwidgets.render.animation import animate, png_bytes
-from xaiwidgets.render.curve import curve_svg
-from xaiwidgets.render.numbers import number
-from xaiwidgets.render.stretch import stretch
-from xaiwidgets.render.terms import terms_html
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.live import Ask, LiveRun
@@ -40,73 +32,23 @@ from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
 from xaiwidgets.widgets.drawing import UI_LOCK, make_canvas
-from xaiwidgets.widgets.export import download
 from xaiwidgets.widgets.gallery import Gallery
 from xaiwidgets.widgets.goal import Goal, Wish
 from xaiwidgets.widgets.lane import LaneView, sheet
 from xaiwidgets.widgets.picker import Picker
 from xaiwidgets.widgets.readout import StatusLine
 from xaiwidgets.widgets.scrubber import Scrubber
-from xaiwidgets.widgets.snapshots import Snapshots
 from xaiwidgets.widgets.theme import label, mark, page, style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal
 
     from xaiwidgets.core.results import Synthesis
-    from xaiwidgets.engine.synthesis_record import SynthesisRecord
     from xaiwidgets.model.model import Model
 
 METHOD = "activation_maximization"
-#: Frames a second of the animated file.
-FPS = 15
 #: Runs side by side, and canvas pixels of each when there are several.
 MOST_LANES, SMALL_VIEW = 4, 448
-#: Seconds between two pictures of what stands beside a run that goes on.
-PACE = 0.25
-
-
-@dataclass(eq=False)
-class Lane:
-    """One run on the page, with what a person has chosen for it.
-
-    Attributes:
-        name: a letter. ``method``: id of the synthesizer.
-        settings: hyper-parameters that were chosen, by method.
-        wish: what the picture is made for. ``image``: key of the photo.
-        origin: where it was forked, in words. ``preset``: the marked one.
-        shown: the result on screen. ``record``: what is being done again, until it was.
-    """
-
-    name: str
-    run: LiveRun
-    view: LaneView
-    method: str
-    wish: Wish
-    image: str
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    origin: str = ""
-    preset: str = ""
-    shown: Synthesis | None = None
-    record: SynthesisRecord | None = None
-    due: float = 0.0
-
-    @property
-    def knobs(self) -> dict[str, Any]:
-        """The hyper-parameters that were chosen for the method, by name."""
-        return self.settings.setdefault(self.method, {})
-
-    @property
-    def made_by(self) -> str:
-        """Id of the method that has made what is on screen."""
-        return self.method if self.shown is None else self.shown.provenance.method
-
-    @property
-    def uses_photo(self) -> bool:
-        """Whether the method is about a photo, or begins with one."""
-        start = next((k.default for k in card(self.method).knobs if k.name == "start"), "")
-        return "photo" in card(self.method).asks or self.knobs.get("start", start) == "photo"
 
 
 class SynthesisLab(w.VBox):
@@ -228,10 +170,10 @@ class SynthesisLab(w.VBox):
         lane.method, lane.preset = found.method, ""
         lane.settings[found.method] = dict(found.knobs)
         if target != NOTHING:
-            lane.wish = _wish(target, found.named, model)
+            lane.wish = wish_of(target, found.named, model)
         self._show_lane()
         lane.record = None if notes else found
-        self.saved.value = f"<span class='xai-muted'>{escape(' '.join(notes))}</span>" if notes else ""
+        self.files.say(escape(" ".join(notes)))
         ask = Ask(found.made, lambda _: target, photo, found.events, found.steps)
         lane.run.start(ask)
 
@@ -258,7 +200,6 @@ class SynthesisLab(w.VBox):
         self.form_place, self.fixed_place = w.VBox(), w.VBox()
         self.status = StatusLine()
         self.scrubber = Scrubber(self._sought)
-        self.snapshots = Snapshots()
         self.presets = {name: self._button(preset.title, preset.idea, "xai-chip") for name, preset in PRESETS.items()}
         for name, chip in self.presets.items():
             chip.on_click(lambda _, name=name: self._preset(name))
@@ -267,34 +208,19 @@ class SynthesisLab(w.VBox):
         self.step = self._button("Step", "One step of a paused run", "xai-plain")
         self.reset = self._button("Reset", "Drop this run and go back to the start picture", "xai-plain")
         self.forks = self._button("Fork", "A second run beside this one, from the step that is shown", "xai-plain")
-        self.snap = self._button("Snapshot", "Keep this picture in the strip", "xai-plain")
-        self.png = self._button("Save PNG", "The picture at the network's own size", "xai-plain")
-        self.film = self._button("Save film", "The run so far as an animated WebP file", "xai-plain")
-        self.gif = self._button("Save GIF", "The run so far as an animated GIF file", "xai-plain")
-        self.keep = self._button("Save run", "What it takes to make this picture again, as JSON", "xai-plain")
         self.start.on_click(lambda _: self._each(lambda lane: lane.run.start(self._ask(lane))))
         self.pause.on_click(lambda _: self._pause())
         self.step.on_click(lambda _: self._each(self._one_step))
         self.reset.on_click(lambda _: self._each(lambda lane: lane.run.prepare(self._ask(lane))))
         self.forks.on_click(lambda _: self._guarded(self.fork))
-        self.snap.on_click(lambda _: self._snapshot())
-        self.png.on_click(lambda _: self._save_png())
-        self.film.on_click(lambda _: self._save_film("webp"))
-        self.gif.on_click(lambda _: self._save_film("gif"))
-        self.keep.on_click(lambda _: self._guarded(self._save_run))
-        self.load = w.FileUpload(accept=".json", multiple=False, description="Load run")
-        self.load.tooltip = "A file that Save run has written: the run is done again, step by step"
-        for name in ("xai-plain", "xai-loadrun"):
-            self.load.add_class(name)
-        self.load.observe(self._uploaded, "value")
+        self.files = RunFiles(lambda: self.lane, self.replay, self._fail)
         self.contrast = self._check(
             "Stretch contrast", "Shows faint pictures stronger; only a view, and never of a photo", True
         )
-        self.contrast.observe(lambda _: self._draw_all(), "value")
+        self.contrast.observe(lambda _: self._stretch(), "value")
         self.together = self._check(
             "All runs at once", "Start, Pause, Step, Reset and the slider act on all runs", False
         )
-        self.saved = w.HTML()
         self.model_name = w.HTML("<span class='xai-muted'>loading the model …</span>")
         self._probe = make_canvas(1, 1, "xai-hello")  # its part in the browser says when the page is there
         self._catch_up = CatchUp(self, self._probe)
@@ -320,16 +246,16 @@ class SynthesisLab(w.VBox):
         self.lanes_box = w.Box()
         self.lanes_box.add_class("xai-lanes")
         runs = w.HBox([self.start, self.pause, self.step, self.reset, self.forks, self.together, self.contrast])
-        files = w.HBox([self.snap, self.png, self.film, self.gif, self.keep, self.load, self.saved])
-        for tools in (runs, files):
-            tools.add_class("xai-tools")
-        main = w.VBox([self.lanes_box, self.status.progress, self.scrubber.box, runs, files, self._probe])
+        runs.add_class("xai-tools")
+        main = w.VBox([self.lanes_box, self.status.progress, self.scrubber.box, runs, self.files.box, self._probe])
         main.add_class("xai-lower")
         chips = w.Box(list(self.presets.values()))
         chips.add_class("xai-chips")
         self.preset_box = w.VBox([label("Presets"), chips])
         self.live_label = label("Acts at the next step")
-        right = w.VBox([self.preset_box, self.live_label, self.form_place, label("Snapshots"), self.snapshots.box])
+        right = w.VBox(
+            [self.preset_box, self.live_label, self.form_place, label("Snapshots"), self.files.snapshots.box]
+        )
         foot = w.VBox([self.status.line])
         self.children = (style(), sheet(), page(head=head, left=left, main=main, right=right, foot=foot))
 
@@ -337,16 +263,14 @@ class SynthesisLab(w.VBox):
 
     def _add(self, run: LiveRun, method: str, wish: Wish, image: str, large: int = 0) -> Lane:
         free = next(name for name in "ABCD" if name not in [lane.name for lane in self.lanes])
-        view = LaneView(
-            VIEW, lambda: self._take(made), lambda: self._drop(made), lambda _: self._draw(made, beside=True)
-        )
+        view = LaneView(VIEW, lambda: self._take(made), lambda: self._drop(made), lambda _: made.draw(beside=True))
         view.exhibits.large = large
-        made = Lane(free, run, view, method, wish, image)
+        made = Lane(free, run, view, method, wish, image, VIEW, bool(self.contrast.value))
         self.lanes.append(made)
         view.stage.on_key(lambda key, _: self._key(made, key))
         run.on("model", self._on_model)
         run.on("frame", lambda result: self._on_frame(made, result))
-        run.on("glance", lambda kept: self._on_glance(made, *kept))
+        run.on("glance", lambda kept: self._on_glance(made, kept[1]))
         run.on("status", lambda status: self._on_status(made, status))
         run.on("state", lambda _: self._on_state(made))
         return made
@@ -375,9 +299,10 @@ class SynthesisLab(w.VBox):
             several = len(self.lanes) > 1
             for one in self.lanes:
                 one.view.title(one.name, one.origin, one is lane, several)
-                self._draw(one)
-            for name, on in (("xai-several", several), ("xai-four", len(self.lanes) > 2)):
-                mark_as(self.lanes_box, name, on)
+                one.side = SMALL_VIEW if several else VIEW
+                one.draw()
+            mark(self.lanes_box, several, "xai-several")
+            mark(self.lanes_box, len(self.lanes) > 2, "xai-four")
             boxes = tuple(one.view.box for one in self.lanes)
             if self.lanes_box.children != boxes:
                 self.lanes_box.children = boxes
@@ -573,68 +498,23 @@ class SynthesisLab(w.VBox):
 
     def _on_frame(self, lane: Lane, result: Synthesis) -> None:
         if lane is self.lane and (lane.shown is None or result.step < lane.shown.step):
-            self.saved.value = ""  # the link is to a picture of another run
-        resting = lane.run.state != "running"
-        now = time.monotonic()
-        beside = resting or now >= lane.due
-        if beside:
-            lane.due = now + PACE
-        self._draw(lane, result, beside=beside)
-        parts = [f"{result.unit} {number(result.score)}"]
-        if "probability" in result.terms:
-            parts.append(f"probability {result.terms['probability']:.1%}")
-        if lane.run.pace:
-            parts.append(f"{1 / lane.run.pace:.0f} steps a second")
-        lane.view.say(lane.run.target, " · ".join(parts), " ".join(result.notes), resting=resting)
-        self._draw_curves(lane, result)
+            self.files.say("")  # the link is to a picture of another run
+        lane.show(result)
         self._scrub(lane)
         self._check_replay(lane, result)
 
-    def _on_glance(self, lane: Lane, step: int, pixels: Any) -> None:
-        if not lane.view.exhibits.large:
-            with UI_LOCK:
-                lane.view.stage.show(_enlarged(self._seen(lane, pixels / np.float32(255)), self._side))
+    def _on_glance(self, lane: Lane, pixels: Any) -> None:
+        lane.glance(pixels)
         self._scrub(lane)
 
     def _scrub(self, lane: Lane) -> None:
         if lane is self.lane:
-            run, result = lane.run, lane.run.result
-            planned = 2 if result is None else _planned(result)
-            self.scrubber.show(run.at, run.timeline.last, planned)
+            self.scrubber.show(lane.run.at, lane.run.timeline.last, lane.planned)
 
-    def _draw(self, lane: Lane, result: Synthesis | None = None, *, beside: bool = False) -> None:
-        """Show a newer picture, or the one on screen in another way."""
-        with UI_LOCK:  # else an older picture could be drawn over a newer one
-            lane.shown = result or lane.shown
-            if lane.shown is None:
-                return
-            if beside:
-                lane.view.exhibits.show([(self._seen(lane, e.image), e.caption) for e in lane.shown.beside])
-            lane.view.stage.show(_enlarged(self._seen(lane, _large(lane)), self._side))
-
-    def _draw_all(self) -> None:
+    def _stretch(self) -> None:
         for lane in self.lanes:
-            self._draw(lane, beside=True)
-
-    @property
-    def _side(self) -> int:
-        return VIEW if len(self.lanes) == 1 else SMALL_VIEW
-
-    def _seen(self, lane: Lane, image: Any) -> Any:
-        """Return a picture in [0, 1] as it is on screen, uint8 ``(H, W, 3)``; what is made of a photo is left as is."""
-        shown = stretch(image) if self.contrast.value and "photo" not in card(lane.made_by).asks else image
-        return (shown * 255 + 0.5).clip(0, 255).astype(np.uint8)
-
-    def _draw_curves(self, lane: Lane, result: Synthesis) -> None:
-        planned = _planned(result)
-        events = [(step, f"{name}: {old} → {new}") for step, name, old, new in result.events]
-        lane.view.curve.value = curve_svg(result.curve, planned, events, result.unit)
-        at = np.arange(1, len(result.curve) + 1)
-        curves: dict[str, Any] = {name: (at[: len(values)], values) for name, values in result.curves.items()}
-        for name, (steps, values) in lane.run.timeline.curves().items():
-            if name not in curves and name != "objective":
-                curves[name] = steps[steps <= result.step], values[steps <= result.step]
-        lane.view.terms.value = terms_html(curves, planned, [step for step, *_ in result.events])
+            lane.contrast = bool(self.contrast.value)
+            lane.draw(beside=True)
 
     def _check_replay(self, lane: Lane, result: Synthesis) -> None:
         """Say whether a replay has come to the picture of its record."""
@@ -647,125 +527,8 @@ class SynthesisLab(w.VBox):
             self.form.set(lane.knobs)
         same = picture_digest(result) == record.picture
         words = f"Replayed {record.steps} steps: the same picture, bit for bit." if same else told_difference(record)
-        self.saved.value = f"<span class='xai-muted' role='status'>{escape(words)}</span>"
-
-    # -- taking it along --------------------------------------------------------------------------------------------
-
-    def _ready(self) -> Synthesis | None:
-        if self.lane.shown is None:
-            self._fail("There is no picture yet: press Start first.")
-        return self.lane.shown
-
-    def _snapshot(self) -> None:
-        shown = self._ready()
-        if shown is not None:
-            chance = shown.terms.get("probability")
-            caption = f"{_title(self.lane)}" + (f", {chance:.0%}" if chance is not None else "")
-            self.snapshots.add(self._seen(self.lane, _large(self.lane)), caption, _words(self.lane.method, shown))
-
-    def _save_png(self) -> None:
-        shown = self._ready()
-        if shown is not None:
-            source = shown.provenance
-            made = f"{source.method} of {source.model}: {_title(self.lane)}; {_words(source.method, shown)}"
-            content = png_bytes(
-                self._seen(self.lane, _large(self.lane)), {"Software": "xaiwidgets", "Description": made}
-            )
-            self.saved.value = download(content, f"{_file_name(self.run.target)}.png", "image/png", "Download PNG")
-
-    def _save_film(self, kind: Literal["webp", "gif"]) -> None:
-        frames, shown = self.run.frames(), self.lane.shown
-        if not frames or shown is None:
-            self._fail("There is no film yet: press Start first.")
-            return
-        self.saved.value = f"<span class='xai-muted'>Making a film of {len(frames)} frames …</span>"
-        name = f"{_file_name(self.run.target)}.{kind}"
-        # between two steps on the worker: it takes seconds, and the page must go on answering
-        lane = self.lane
-        lane.run.runner.urgent("film", lambda: self._make_film(lane, frames, name, kind))
-
-    def _make_film(self, lane: Lane, frames: list[Any], name: str, kind: str) -> None:
-        content = animate([self._seen(lane, frame / np.float32(255)) for frame in frames], FPS, kind)
-        words = f"Download {'film' if kind == 'webp' else 'GIF'} ({len(frames)} frames, {len(content) / 1024:.0f} kB)"
-        self.saved.value = download(content, name, f"image/{kind}", words)
-
-    def _save_run(self) -> None:
-        shown, model = self._ready(), self.run.model
-        if shown is not None and model is not None:
-            photo = self.album.get(self.lane.image) if shown.provenance.image else None
-            content = synthesis_record(model, shown, photo).to_json().encode()
-            name = f"{_file_name(self.run.target)}.json"
-            self.saved.value = download(content, name, "application/json", f"Download run ({shown.step} steps)")
-
-    def _uploaded(self, change: Any) -> None:
-        files = change["new"]
-        if not files:
-            return
-        try:
-            content = files[0]["content"]
-            if not isinstance(content, (bytes, bytearray, memoryview)):  # bytes(n) of a number would be n zeros
-                raise InvalidRecord("the upload could not be read; choose a file that Save run has written.")
-            self.replay(bytes(content))
-        except XaiError as error:
-            self._fail(str(error))
-        finally:
-            self.load.value = ()  # the same file can be chosen again
+        self.files.say(escape(words))
 
 
 #: The name of the page when it had one method.
 Maximizer = SynthesisLab
-
-
-def mark_as(widget: w.DOMWidget, name: str, on: bool) -> None:
-    """Give a widget a class of the style sheet, or take it away."""
-    if on:
-        widget.add_class(name)
-    else:
-        widget.remove_class(name)
-
-
-def _wish(target: Any, named: str, model: Model) -> Wish:
-    """Return a target as the controls show it, where they can."""
-    if getattr(target, "layer", "") and isinstance(target.position, str):
-        return Wish("unit", "", target.layer, target.channel, target.position)
-    classes: tuple[int, ...] = getattr(target, "classes", ())
-    if len(classes) == 1 and target.minus is None and target.output == "logit":
-        return Wish(category=model.labels.short(classes[0]))
-    return Wish(category=named, exact=target)
-
-
-def _large(lane: Lane) -> Any:
-    """Return the picture that is shown large."""
-    shown, place = lane.shown, lane.view.exhibits.large
-    assert shown is not None
-    return shown.beside[place - 1].image if 0 < place <= len(shown.beside) else shown.image
-
-
-def _planned(result: Synthesis) -> int:
-    return max(result.step, round(result.step / max(result.progress, 1e-6)))
-
-
-def _enlarged(pixels: Any, side: int) -> Any:
-    picture = Image.fromarray(pixels)
-    scale = side / max(picture.size)
-    size = (round(picture.width * scale), round(picture.height * scale))
-    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
-
-
-def _file_name(words: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in words)[:60].strip("-") or "picture"
-
-
-def _title(lane: Lane) -> str:
-    assert lane.shown is not None
-    beside, place = lane.shown.beside, lane.view.exhibits.large
-    which = f" ({beside[place - 1].caption})" if 0 < place <= len(beside) else ""
-    return f"{lane.run.target}, step {lane.shown.step}{which}"
-
-
-def _words(method: str, result: Synthesis) -> str:
-    """Return the hyper-parameters in force at the end that are not their defaults."""
-    plain = {k.name: k.default for k in card(method).knobs}
-    knobs = {**result.provenance.knobs, **{name: new for _, name, _, new in result.events}}
-    changed = [f"{name} {value}" for name, value in sorted(knobs.items()) if value != plain.get(name)]
-    return ", ".join(changed) or "defaults"

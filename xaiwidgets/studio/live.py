@@ -172,6 +172,11 @@ class LiveRun:
         return sought if sought is not None else 0 if result is None else result.step
 
     @property
+    def photo(self) -> Any:
+        """The photo of the run under way, or ``None``."""
+        return None if self._course is None else self._course.ask.image
+
+    @property
     def knobs(self) -> dict[str, Any]:
         """All hyper-parameters that act from the next step on, by name; those asked for last."""
         asked = self._asked

@@ -34,7 +34,7 @@ class Timeline:
         self.events: tuple[Event, ...] = ()
         self._frames: list[tuple[int, NDArray[np.uint8]]] = []
         self._results: list[Synthesis] = []
-        self._terms: dict[int, dict[str, float]] = {}
+        self._terms: dict[str, tuple[list[int], list[float]]] = {}
         self._stride = self._gap = 1
         self._newest: tuple[int, NDArray[np.uint8]] | None = None
         self._lock = threading.Lock()
@@ -45,7 +45,13 @@ class Timeline:
         with self._lock:
             self.last, self.events = result.step, result.events
             self._newest = (result.step, pixels)
-            self._terms[result.step] = dict(result.terms)
+            for name, value in result.terms.items():
+                steps, values = self._terms.setdefault(name, ([], []))
+                if steps and steps[-1] == result.step:  # a run that stops says so in a second result of a step
+                    values[-1] = value
+                else:
+                    steps.append(result.step)
+                    values.append(value)
             if result.step % self._stride == 0:
                 self._frames.append(self._newest)
                 if len(self._frames) > MOST_FRAMES:
@@ -82,13 +88,7 @@ class Timeline:
     def curves(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Return (steps, values) of every term of the results, by name."""
         with self._lock:
-            rows = sorted(self._terms.items())
-        names = dict.fromkeys(name for _, terms in rows for name in terms)
-        found = {}
-        for name in names:
-            pairs = [(step, terms[name]) for step, terms in rows if name in terms]
-            found[name] = (np.array([s for s, _ in pairs]), np.array([v for _, v in pairs], dtype=float))
-        return found
+            return {name: (np.array(steps), np.array(values, float)) for name, (steps, values) in self._terms.items()}
 
     def cut(self, step: int) -> None:
         """Drop what is newer than ``step``."""
@@ -97,7 +97,9 @@ class Timeline:
                 return
             self._frames = [kept for kept in self._frames if kept[0] <= step]
             self._results = [kept for kept in self._results if kept.step <= step]
-            self._terms = {at: terms for at, terms in self._terms.items() if at <= step}
+            for name, (steps, values) in self._terms.items():
+                count = bisect_right(steps, step)
+                self._terms[name] = steps[:count], values[:count]
             self.events = tuple(event for event in self.events if event[0] <= step)
             self.last = step
             self._newest = self._frames[-1] if self._frames else None
@@ -107,7 +109,8 @@ class Timeline:
         twin = Timeline()
         with self._lock:
             twin.last, twin.events, twin._newest = self.last, self.events, self._newest
-            twin._frames, twin._results, twin._terms = list(self._frames), list(self._results), dict(self._terms)
+            twin._frames, twin._results = list(self._frames), list(self._results)
+            twin._terms = {name: (list(steps), list(values)) for name, (steps, values) in self._terms.items()}
             twin._stride, twin._gap = self._stride, self._gap
         twin.cut(step)
         return twin

@@ -33,9 +33,9 @@ def page(**parts: w.Widget) -> w.Box:
     return grid
 
 
-def mark(widget: w.DOMWidget, on: bool) -> None:
-    """Show whether a button of a group is the chosen one."""
+def mark(widget: w.DOMWidget, on: bool, name: str = "xai-on") -> None:
+    """Show whether a button of a group is the chosen one, or give a widget another class of the style sheet."""
     if on:
-        widget.add_class("xai-on")
+        widget.add_class(name)
     else:
-        widget.remove_class("xai-on")
+        widget.remove_class(name)
