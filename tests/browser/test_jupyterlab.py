@@ -270,6 +270,34 @@ def test_trustlab_in_jupyterlab(serve, open_page, tmp_path):
     page.screenshot(path=tmp_path / "lab.png")
 
 
+def test_synthesislab_in_jupyterlab(serve, open_page, tmp_path):
+    page = open_page(f"{serve('lab', 'SynthesisLab')}/lab/tree/app.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=LOADED)
+    run_all(page)
+    said = "words => document.querySelector('.xai-status')?.innerText.startsWith(words)"
+    page.wait_for_function(said, arg="Maximizing espresso, step", timeout=LOADED)
+    choose(page, "Reset")
+    page.wait_for_function(said, arg="Paused: espresso, step 1", timeout=SOON)
+    for number in (2, 3, 4):
+        choose(page, "Step")
+        page.wait_for_function(said, arg=f"Paused: espresso, step {number}", timeout=SOON)
+    slider(page, "Step").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(said, arg="Paused: espresso, step 3", timeout=SOON)
+    choose(page, "Fork")
+    page.locator(".xai-lane").nth(1).wait_for(timeout=SOON)
+    choose(page, "Step")
+    page.wait_for_function(said, arg="Paused: espresso, step 4", timeout=SOON)
+
+    app = page.locator(".xai-app").bounding_box()
+    cell = page.locator(".jp-OutputArea-output").first.bounding_box()
+    assert app["width"] <= cell["width"] + 1
+    assert page.locator(".xai-error").count() == 0
+    assert page.locator(".jp-OutputArea-output pre").count() == 0  # no traceback
+    page.screenshot(path=tmp_path / "lab.png")
+
+
 def test_explorer_in_notebook_7(serve, open_page, tmp_path):
     page = open_page(f"{serve('notebook')}/notebooks/app.ipynb?token={TOKEN}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
