@@ -233,9 +233,9 @@ def test_the_steps_can_be_scrubbed_and_resumed_from(maximizer):
     pause(maximizer)
     at = step(maximizer)
     slider(maximizer, "Step").focus()
-    for back in range(1, 5):
+    for _ in range(4):  # quicker than they are answered
         maximizer.keyboard.press("ArrowLeft")
-        says(maximizer, f"Paused: espresso, step {at - back}")
+    says(maximizer, f"Paused: espresso, step {at - 4}")
     assert f"{at - 4} of 128, 4 later" in maximizer.locator(".xai-lower > .xai-scrubber .xai-scrubbed2").inner_text()
     assert f"over {at - 4} of 128 steps" in maximizer.locator(".xai-lower svg[aria-label]").get_attribute("aria-label")
     maximizer.keyboard.press("End")

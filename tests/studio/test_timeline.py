@@ -135,6 +135,20 @@ def test_going_on_drops_what_was_later_and_goes_another_way(moved, every, digits
     assert [event for event in moved.result.events if event[0] > step] == [(step + 2, "momentum", 0.8, 0.0)]
 
 
+def test_what_a_result_has_cost_is_counted_from_its_beginning(moved, every):
+    for step in (7, 8, 20):
+        moved.seek(step)
+        assert moved.result.provenance.passes == every[step].provenance.passes
+    moved.seek(8)
+    moved.step()
+    assert moved.result.provenance.passes == every[9].provenance.passes
+    twin = moved.fork(sync=True)
+    twin.step()
+    assert twin.result.provenance.passes == every[10].provenance.passes
+    assert twin.result.provenance.seconds > moved.result.provenance.seconds
+    twin.close()
+
+
 def test_there_and_back_changes_nothing(moved, every):
     moved.seek(3)
     moved.seek(13)

@@ -508,7 +508,9 @@ class SynthesisLab(w.VBox):
         self._scrub(lane)
 
     def _scrub(self, lane: Lane) -> None:
-        if lane is self.lane:
+        with UI_LOCK:  # else a person's step could be taken back by an older one
+            if lane is not self.lane:
+                return
             self.scrubber.show(lane.run.at, lane.run.timeline.last, lane.planned)
 
     def _stretch(self) -> None:

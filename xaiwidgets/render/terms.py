@@ -70,8 +70,8 @@ def _panel(
         f"<div class='xai-term' role='img' aria-label='{escape(spoken)} over {planned} steps'>"
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' aria-hidden='true'>"
         f"<line x1='0' x2='{WIDTH}' y1='{HEIGHT}' y2='{HEIGHT}' stroke='currentColor' opacity='.3' {THIN}/>"
-        f"{marks}{drawn}</svg>{place_words(sides[0], 'top:6px;left:0;width:16px;text-align:right')}"
-        f"{place_words(sides[1], 'bottom:16px;left:0;width:16px;text-align:right')}"
+        f"{marks}{drawn}</svg>{place_words(sides[0], 'left:0;width:16px;text-align:right')}"
+        f"{place_words(sides[1], 'left:0;width:16px;text-align:right')}"
         f"<div class='xai-termkey' aria-hidden='true'>{legend}</div></div>"
     )
 

@@ -99,6 +99,7 @@ class LiveRun:
         self._script: list[tuple[int, Any]] = []
         self._sought: int | None = None  # a step that is to be shown, and gone on from
         self._origin: Synthesis | None = None  # where the next step begins, if no generator stands there
+        self._spent = (0, 0, 0.0)  # passes and seconds of the steps before the generator that goes on
         self._steps: Generator[Any, Any, None] | None = None
         self._method: Any = None
         self._asked: Ask | None = None
@@ -297,6 +298,7 @@ class LiveRun:
         with self._lock:
             self.target, self._method, self._steps, self.pace = _subject(target.name, course), ask.method, steps, 0.0
             self._course, self._script, self._sought, self._origin = course, script, None, None
+            self._spent = (0, 0, 0.0)
             self._begun, playing = max(self._begun, turn), self.playing
             if playing:
                 self._move("running", "ready", "paused", "done")
@@ -365,13 +367,14 @@ class LiveRun:
             method = waiting.pop(0)[1]
         run = self._drive(method if kept is None else method.resume(kept.state), course)
         try:
-            result = next(run)
+            self._spend(kept)
+            result = self._counted(next(run))
             while result.step < step:
                 yield
                 sent = None
                 while waiting and waiting[0][0] == result.step + 1:
                     sent = method = waiting.pop(0)[1]
-                result = next(run) if sent is None else run.send(sent)
+                result = self._counted(next(run) if sent is None else run.send(sent))
         except BaseException:
             run.close()
             raise
@@ -408,6 +411,7 @@ class LiveRun:
             sent = self._changed()
             if self._steps is None and self._origin is not None and self._course is not None:
                 self._method, sent = sent or self._method, None
+                self._spend(self._origin)
                 self._steps = self._drive(self._method.resume(self._origin.state), self._course)
             if self.result is not None and self._steps is not None:
                 self.timeline.cut(self.result.step)
@@ -415,7 +419,7 @@ class LiveRun:
         if steps is None:
             return False
         try:
-            result = next(steps) if sent is None else steps.send(sent)
+            result = self._counted(next(steps) if sent is None else steps.send(sent))
         except StopIteration:
             self._finish()
             return False
@@ -454,6 +458,20 @@ class LiveRun:
         live = {k.name: getattr(asked.method, k.name) for k in knobs_of(method) if k.live}
         wanted = dataclasses.replace(method, **live)
         return None if wanted == method else wanted
+
+    def _spend(self, result: Synthesis | None) -> None:
+        """Count what comes from now on as spent on top of what this result has cost."""
+        made = None if result is None else result.provenance
+        self._spent = (0, 0, 0.0) if made is None else (*made.passes, made.seconds)
+
+    def _counted(self, result: Synthesis) -> Synthesis:
+        """Return the result with all that it has cost, also before it was resumed."""
+        forward, backward, seconds = self._spent
+        made = result.provenance
+        if not forward and not backward:
+            return result
+        passes = (made.passes[0] + forward, made.passes[1] + backward)
+        return result.replace(provenance=dataclasses.replace(made, passes=passes, seconds=made.seconds + seconds))
 
     def _follow(self) -> None:
         """Move what the record that is followed has moved before the next step."""

@@ -22,7 +22,6 @@ class Scrubber:
 
     def __init__(self, sought: Callable[[int], None]) -> None:
         self._sought = sought
-        self._quiet = False
         self.step = self.last = 0
         self.planned = 2
         self.slider = self._make()
@@ -45,7 +44,7 @@ class Scrubber:
                 close_tree(old)
             self.step, self.last = step, last
             self.slider.disabled = last < 1
-            self._quietly(max(step, 1))
+            self._stand(max(step, 1))
             self._tell()
 
     def by(self, steps: int) -> None:
@@ -64,24 +63,21 @@ class Scrubber:
 
     def _slid(self, change: Any) -> None:
         found = change["new"]
-        if not self._quiet and not isinstance(found, bool) and isinstance(found, int):
+        # not a flag: it would swallow what a person does while the worker moves the slider
+        if not isinstance(found, bool) and isinstance(found, int) and found != max(self.step, 1):
             self._go(found)
 
     def _go(self, step: int) -> None:
         with UI_LOCK:  # the bounds of a slider belong to the browser; these here count
             self.step = min(max(step, 1), max(self.last, 1))
-            self._quietly(self.step)
+            self._stand(self.step)
             self._tell()
-        if self.last:
-            self._sought(self.step)
+            if self.last:
+                self._sought(self.step)
 
-    def _quietly(self, value: int) -> None:
-        self._quiet = True
-        try:
-            self.slider.min, self.slider.max = 1, self.planned
-            self.slider.value = value
-        finally:
-            self._quiet = False
+    def _stand(self, value: int) -> None:
+        self.slider.min, self.slider.max = 1, self.planned
+        self.slider.value = value
 
     def _tell(self) -> None:
         later = f", {self.last - self.step} later" if self.step < self.last else ""
