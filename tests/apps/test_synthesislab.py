@@ -958,6 +958,15 @@ def test_a_record_of_other_weights_says_so(app, make_app):
     assert "made with other weights" in app.files.saved.value
 
 
+def test_a_film_of_pictures_that_grow(app, monkeypatch):
+    steps_to(app, 2)
+    frames = [np.zeros((24, 24, 3), np.uint8), *app.run.frames()]
+    monkeypatch.setattr(app.run, "frames", lambda: frames)
+    app.files.film.click()
+    film = Image.open(io.BytesIO(saved(app)[2]))
+    assert (film.n_frames, film.size) == (3, (48, 48))
+
+
 def test_gif(app):
     steps_to(app, 4)
     app.files.gif.click()

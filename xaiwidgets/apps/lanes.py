@@ -119,7 +119,8 @@ class Lane:
         if "probability" in result.terms:
             parts.append(f"probability {result.terms['probability']:.1%}")
         if self.run.pace:
-            parts.append(f"{1 / self.run.pace:.0f} steps a second")
+            pace = 1 / self.run.pace
+            parts.append(f"{pace:.{0 if pace >= 2 else 1}f} steps a second")
         self.view.say(self.run.target, " · ".join(parts), " ".join(result.notes), resting=resting)
         self._draw_curves(result)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import ipywidgets as w
 import numpy as np
+from PIL import Image
 
 from xaiwidgets.engine.synthesis_record import synthesis_record
 from xaiwidgets.errors import InvalidRecord, XaiError
@@ -85,7 +86,9 @@ class RunFiles:
             lane.run.runner.urgent("film", lambda: self._make_film(lane, frames, name, kind))
 
     def _make_film(self, lane: Lane, frames: list[Any], name: str, kind: str) -> None:
-        content = animate([lane.seen(frame / np.float32(255)) for frame in frames], FPS, kind)
+        height, width = frames[-1].shape[:2]  # pictures of some methods grow while they are made
+        even = [f if f.shape[:2] == (height, width) else _resized(f, (width, height)) for f in frames]
+        content = animate([lane.seen(frame / np.float32(255)) for frame in even], FPS, kind)
         words = f"Download {'film' if kind == 'webp' else 'GIF'} ({len(frames)} frames, {len(content) / 1024:.0f} kB)"
         self.saved.value = download(content, name, f"image/{kind}", words)
 
@@ -121,6 +124,10 @@ def _button(words: str, tooltip: str, pressed: Callable[[], None]) -> w.Button:
     button.add_class("xai-plain")
     button.on_click(lambda _: pressed())
     return button
+
+
+def _resized(pixels: Any, size: tuple[int, int]) -> Any:
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
 def _file_name(lane: Lane) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Pictures kept of a run; when there are more, every other one is dropped.
 MOST_FRAMES = 160
 #: Bytes that all results kept of a run may take; when they take more, every other one is dropped.
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 40 * 2**20
 
 
 class Timeline:
