@@ -342,6 +342,32 @@ def test_what_is_chosen_while_the_model_loads_is_what_is_painted(digits, make_ap
     assert app.run.result.provenance.knobs["decay"] == 0.1
 
 
+def test_an_objective_as_text(app, make_app):
+    app.goal.kind.value = "objective"
+    assert app.run.target == "3"  # nothing is written yet
+    app.goal.text.value = '"3" - 0.5 * logit(8)'
+    assert app.run.target == '"3" - 0.5 * "8"'
+    assert (app.run.state, app.run.result.step, app.goal.wrong.value) == ("paused", 1, "")
+    before = app.run.result
+    app.goal.text.value = "<b>3</b> +"
+    assert "role='alert'" in app.goal.wrong.value
+    assert "<b>" not in app.goal.wrong.value
+    assert app.run.result is before
+    app.goal.text.value = "logit(3) + dream(features.3)"
+    assert (app.goal.wrong.value, app.status._kind) == ("", "idle")
+    steps_to(app, 3)
+    content = recorded(app)
+    assert json.loads(content)["target"] == {"objective": app.run.target}
+    again = make_app()
+    upload(again, content)
+    np.testing.assert_array_equal(again.run.result.image, app.run.result.image)
+    assert (again.goal.kind.value, again.goal.text.value) == ("objective", app.run.target)
+    again.goal.kind.value = "class"
+    assert again.run.target == "3"
+    again.goal.kind.value = "objective"
+    assert again.run.target == app.run.target
+
+
 # -- what a browser may send ----------------------------------------------------------------------------------------
 
 HOSTILE = [1e300, -1e300, 10**12, -5, 0.5, 3, None, "nonsense", "", [], {}, True, float("nan"), float("inf"), "photo"]

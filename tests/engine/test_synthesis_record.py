@@ -109,6 +109,7 @@ def test_pictures_stream_and_can_be_stopped(model, moved, written):
         {"target": xw.Target.difference("a", "b")},
         {"layer": "0", "unit": 3},
         {"target": xw.Target.hidden("0", 2, (4, 5))},
+        {"target": xw.objectives.label("b") - 0.1 * xw.objectives.channel("0", 2)},
     ],
 )
 def test_every_kind_of_target(model, goal):
@@ -203,6 +204,10 @@ WRONG = [
     ({"target": {"layer": "0", "channel": "x"}}, InvalidTarget, "channel must be"),
     ({"target": {"layer": "0", "position": {"a": 1}}}, InvalidTarget, "position must be"),
     ({"target": {"classes": [0], "output": "x"}}, InvalidTarget, "output must be"),
+    ({"target": {"objective": 3}}, InvalidRecord, "objective of the target"),
+    ({"target": {"objective": "a", "classes": [0]}}, InvalidRecord, "objective of the target"),
+    ({"target": {"objective": "a +"}}, InvalidTarget, "objective must have"),
+    ({"target": {"objective": "caricature(0; /etc/passwd)"}}, Exception, "passwd|objective"),
     ({"model": []}, InvalidRecord, "model must be a table"),
     ({"model": {"input": [1, 2]}}, InvalidRecord, "input of the model"),
     ({"model": {"input": [3, 16, "16"]}}, InvalidRecord, "input of the model"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,14 +158,16 @@ class Lane:
         self.view.terms.value = terms_html(curves, planned, [step for step, *_ in result.events])
 
 
-def wish_of(target: Any, named: str, model: Model) -> Wish:
-    """Return a target as the controls show it, where they can."""
-    if getattr(target, "layer", "") and isinstance(target.position, str):
-        return Wish("unit", "", target.layer, target.channel, target.position)
-    classes: tuple[int, ...] = getattr(target, "classes", ())
-    if len(classes) == 1 and target.minus is None and target.output == "logit":
-        return Wish(category=model.labels.short(classes[0]))
-    return Wish(category=named, exact=target)
+def wish_of(old: Wish, target: Any, named: str, model: Model) -> Wish:
+    """Return a target as the controls show it, where they can; what they do not show of it stays as it was."""
+    if hasattr(target, "text"):
+        return replace(old, kind="objective", text=target.text, exact=None)
+    if target.layer and isinstance(target.position, str):
+        place = {"layer": target.layer, "channel": target.channel, "position": target.position}
+        return replace(old, kind="unit", exact=None, **place)
+    if len(target.classes) == 1 and target.minus is None and target.output == "logit":
+        return replace(old, kind="class", category=model.labels.short(target.classes[0]), exact=None)
+    return replace(old, kind="class", category=named, exact=target)
 
 
 def _planned(result: Synthesis) -> int:

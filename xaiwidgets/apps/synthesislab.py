@@ -170,7 +170,7 @@ class SynthesisLab(w.VBox):
         lane.method, lane.preset = found.method, ""
         lane.settings[found.method] = dict(found.knobs)
         if target != NOTHING:
-            lane.wish = wish_of(target, found.named, model)
+            lane.wish = wish_of(lane.wish, target, found.named, model)
         self._show_lane()
         lane.record = None if notes else found
         self.files.say(escape(" ".join(notes)))

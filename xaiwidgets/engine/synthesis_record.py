@@ -19,6 +19,8 @@ from xaiwidgets.engine.replay import MOST_EVENTS, planned, replayed
 from xaiwidgets.engine.run import check_applicable, drive, last
 from xaiwidgets.errors import InvalidImage, InvalidModel, InvalidRecord, InvalidTarget
 from xaiwidgets.model.digest import weights_digest
+from xaiwidgets.model.objective_algebra import Objective
+from xaiwidgets.model.objective_text import parse_objective
 from xaiwidgets.model.pictures import Picture, read_picture
 from xaiwidgets.model.samples import samples
 from xaiwidgets.model.targets import NOTHING, Target
@@ -34,6 +36,7 @@ FORMAT, VERSION = "xaiwidgets synthesis", 1
 MOST_BYTES = 2**20
 MOST_STEPS = 1_000_000
 LONGEST_TEXT = 2000
+LONGEST_OBJECTIVE = 100_000
 #: Runs of which more is known than a record says would not be the same run.
 FIELDS = ("method", "knobs", "events", "steps", "target", "named", "model", "photo", "picture", "versions")
 
@@ -46,7 +49,8 @@ class SynthesisRecord:
         method: id of the synthesizer. ``knobs``: its hyper-parameters at the beginning, by name.
         events: what was moved while it ran, each (first step made with it, name, old value, new value).
         steps: how many steps were done.
-        target: the fields of a ``Target``, or ``None`` for methods without one. ``named``: it in words.
+        target: the fields of a ``Target``, or the text of an ``objective``, or ``None`` for methods without one.
+        named: it in words.
         model: name, input (shape) and weights (a digest) of the network.
         photo: name and digest of the photo, or ``None``.
         picture: a digest of the picture that was made. ``versions``: of what it depends on.
@@ -122,6 +126,8 @@ def target_fields(goal: Goal) -> dict[str, Any] | None:
     """Return what a goal is as plain values, or ``None`` for none at all."""
     if goal == NOTHING:
         return None
+    if isinstance(goal, Objective):
+        return {"objective": goal.text}
     if not isinstance(goal, Target):
         raise InvalidRecord(f"target must be a class or a unit to be written down; got a {type(goal).__name__}.")
     return dataclasses.asdict(goal)
@@ -136,6 +142,8 @@ def record_target(model: Model, record: SynthesisRecord) -> Goal:
     if record.target is None:
         return NOTHING
     fields = dict(record.target)
+    if "objective" in fields:
+        return model.objective(parse_objective(fields["objective"], model))
     position = fields.get("position", "mean")
     try:
         found = Target(
@@ -335,6 +343,10 @@ def _target(value: Any) -> dict[str, Any] | None:
     if value is None:
         return None
     fields = _mapping(value, "target")
+    if "objective" in fields:
+        if len(fields) > 1 or not isinstance(fields["objective"], str) or len(fields["objective"]) > LONGEST_OBJECTIVE:
+            raise InvalidRecord(f"objective of the target must be text and stand alone; got {_brief(fields)}.")
+        return fields
     known = {f.name for f in dataclasses.fields(Target)}
     if not set(fields) <= known:
         raise InvalidRecord(f"target must have fields of {', '.join(sorted(known))}; got {_brief(sorted(fields))}.")
