@@ -160,4 +160,5 @@ def denoised(picture: Tensor, weight: float) -> Tensor:
 
     values = picture[0].permute(1, 2, 0).cpu().numpy()
     made = denoise_tv_bregman(values, weight=weight, max_num_iter=MOST, eps=ENOUGH, channel_axis=-1)
+    made = made.reshape(values.shape)  # of one channel, it comes without that axis
     return torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))[None].to(picture)
