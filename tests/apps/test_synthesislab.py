@@ -14,12 +14,13 @@ import pytest
 import traitlets
 from ipywidgets.widgets import widget as registry
 from PIL import Image
+from test_synthesis_conformance import SMALL
 from tiny_synthesizers import registered
 from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets.apps.synthesislab import METHOD, SynthesisLab
-from xaiwidgets.core.cards import card
+from xaiwidgets.core.cards import card, cards
 from xaiwidgets.errors import UnknownMethod
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.zoo import load_model
@@ -76,6 +77,13 @@ def on_screen(app):
 
 def enlarged(pixels):
     return np.asarray(Image.fromarray(pixels).resize((VIEW, VIEW), Image.Resampling.BICUBIC))
+
+
+def screen(app, pixels):
+    """Return how a picture of any size is enlarged to the canvas."""
+    scale = app.lane.side / max(pixels.shape[:2])
+    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
 def saved(app):
@@ -576,16 +584,59 @@ def folded(box):
 
 def test_the_panels_are_those_that_the_method_asks_for(tiny, make_app):
     app = make_app()
-    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (False, True, False)
+    assert (folded(app.goal.box), folded(app.photos), folded(app.preset_box)) == (False, True, False)
     app.picker._chips["fade_in"].click()
-    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (True, False, True)
+    assert (folded(app.goal.box), folded(app.photos), folded(app.preset_box)) == (True, False, True)
     assert (app.run.state, app.run.result.step) == ("paused", 1)
     app.picker._chips["push"].click()
-    assert (folded(app.goals), folded(app.photos), folded(app.preset_box)) == (False, False, True)
+    assert (folded(app.goal.box), folded(app.photos), folded(app.preset_box)) == (False, False, True)
     assert set(app.form.controls) == {"size"}
     assert set(app.fixed.controls) == {"layer", "norm", "breaks_at", "iterations"}
     assert "Brings" not in app.picker._about.value
     assert "Pushes a photo to a class" in app.picker._about.value
+
+
+@pytest.mark.parametrize("made", cards("synthesizer"), ids=lambda made: made.id)
+def test_every_method_runs_goes_back_forks_and_is_done_again(made, make_app):
+    app = make_app(method=made.id)
+    app.lane.settings[made.id] = dict(SMALL.get(made.id, {}))
+    app.step.click()
+    while app.run.state == "paused" and app.run.result.step < 3:
+        app.step.click()
+    assert app.run.result is not None, app.status.line.value
+    assert app.status._kind == "idle", app.status.line.value
+    last = app.run.result
+    np.testing.assert_array_equal(on_screen(app), screen(app, app.lane.seen(last.image)))
+    content = recorded(app)
+    app.scrubber.slider.value = 1
+    assert (app.run.result.step, app.status._kind) == (1, "idle"), app.status.line.value
+    app.scrubber.slider.value = last.step
+    np.testing.assert_array_equal(app.run.result.image, last.image)
+    app.forks.click()
+    np.testing.assert_array_equal(app.run.result.image, last.image)
+    upload(app, content)
+    np.testing.assert_array_equal(app.run.result.image, last.image)
+    assert "the same picture, bit for bit" in app.files.saved.value
+
+
+def test_a_method_that_can_do_without_a_target_has_none_until_it_is_asked(make_app):
+    app = make_app(method="adversarial_fgsm")
+    app.lane.settings["adversarial_fgsm"] = {"iterations": 3}
+    assert (folded(app.aims), folded(app.goal.box)) == (False, True)
+    app.start.click()
+    assert app.run.target == "coffee"
+    app.aims.value = True
+    assert not folded(app.goal.box)
+    assert app.run.target == "coffee → 3"
+    app.goal.category.value = "5"
+    assert app.run.target == "coffee → 5"
+    content = recorded(app)
+    app.aims.value = False
+    assert app.run.target == "coffee"
+    upload(app, content)
+    assert (app.aims.value, app.run.target) == (True, "coffee → 5")
+    app.picker._chips["activation_maximization"].click()
+    assert (folded(app.aims), folded(app.goal.box)) == (True, False)
 
 
 def test_what_a_network_lacks_is_said_beside_the_method(tiny, make_app):
@@ -795,7 +846,7 @@ def test_lanes_have_their_own_target_method_and_photo(tiny, app):
     assert (first.run.target, second.run.target) == ("3", "rocket")
     app._take(first)
     assert app.goal.category.value == "3"
-    assert (folded(app.goals), folded(app.photos)) == (False, True)
+    assert (folded(app.goal.box), folded(app.photos)) == (False, True)
     assert set(app.form.controls) == LIVE
     app._take(second)
     assert app.gallery._buttons["rocket"]._dom_classes.count("xai-on") == 1

@@ -35,7 +35,8 @@ class Lane:
     Attributes:
         name: a letter. ``method``: id of the synthesizer.
         settings: hyper-parameters that were chosen, by method.
-        wish: what the picture is made for. ``image``: key of the photo.
+        wish: what the picture is made for; ``aims``: whether a method that can do without a target has one.
+        image: key of the photo.
         side: pixels of the canvas. ``contrast``: whether faint pictures are shown stronger.
         origin: where it was forked, in words. ``preset``: the marked one.
         shown: the result on screen. ``record``: what is being done again, until it was.
@@ -52,6 +53,7 @@ class Lane:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     origin: str = ""
     preset: str = ""
+    aims: bool = False
     shown: Synthesis | None = None
     record: SynthesisRecord | None = None
     _due: float = 0.0
@@ -65,7 +67,14 @@ class Lane:
     def uses_photo(self) -> bool:
         """Whether the method is about a photo, or begins with one."""
         start = next((k.default for k in card(self.method).knobs if k.name == "start"), "")
-        return "photo" in card(self.method).asks or self.knobs.get("start", start) == "photo"
+        made = card(self.method)
+        return "photo" in (*made.asks, *made.takes) or self.knobs.get("start", start) == "photo"
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the method is given a target."""
+        made = card(self.method)
+        return "target" in made.asks or (self.aims and "target" in made.takes)
 
     @property
     def planned(self) -> int:

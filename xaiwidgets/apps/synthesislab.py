@@ -134,6 +134,7 @@ class SynthesisLab(w.VBox):
         old = self.lane
         twin = old.run.fork(None if self._rota is None else self._rota.queue, sync=self._sync)
         made = self._add(twin, old.method, old.wish, old.image, old.view.exhibits.large)
+        made.aims = old.aims
         made.settings = {name: dict(values) for name, values in old.settings.items()}
         made.knobs.update({k.name: twin.knobs[k.name] for k in card(made.method).knobs if k.live})
         made.preset, made.origin = old.preset, f"from {old.name}, step {twin.at}"
@@ -169,7 +170,8 @@ class SynthesisLab(w.VBox):
             lane.image = self.album.add(photo.name if sample else photo)
         lane.method, lane.preset = found.method, ""
         lane.settings[found.method] = dict(found.knobs)
-        if target != NOTHING:
+        lane.aims = target != NOTHING
+        if lane.aims:
             lane.wish = wish_of(lane.wish, target, found.named, model)
         self._show_lane()
         lane.record = None if notes else found
@@ -218,6 +220,8 @@ class SynthesisLab(w.VBox):
             "Stretch contrast", "Shows faint pictures stronger; only a view, and never of a photo", True
         )
         self.contrast.observe(lambda _: self._stretch(), "value")
+        self.aims = self._check("Towards a target", "This method can do without one, too", False)
+        self.aims.observe(lambda _: self._aimed(), "value")
         self.together = self._check(
             "All runs at once", "Start, Pause, Step, Reset and the slider act on all runs", False
         )
@@ -239,7 +243,7 @@ class SynthesisLab(w.VBox):
     def _build_page(self) -> None:
         title = w.HTML("<span class='xai-title' role='heading' aria-level='1'>xaiwidgets Synthesis</span>")
         head = w.HBox([title, *([self._nav] if self._nav is not None else []), self.model_name])
-        self.goals = w.VBox([self.goal.box])
+        self.goals = w.VBox([self.aims, self.goal.box])
         self.photos = w.VBox([self.gallery.box])
         self.fixed_label = label("Start of the run")
         left = w.VBox([self.picker.box, self.goals, self.photos, self.fixed_label, self.fixed_place])
@@ -306,14 +310,16 @@ class SynthesisLab(w.VBox):
             boxes = tuple(one.view.box for one in self.lanes)
             if self.lanes_box.children != boxes:
                 self.lanes_box.children = boxes
-            self.together.layout.display = "" if several else "none"
+            show(self.together, several)
             steps = next(
                 (f"At most {lane.knobs.get(k.name, k.default)} steps" for k in made.knobs if k.name == "iterations"), ""
             )
             self.picker.show(lane.method, steps)
-            self.goals.layout.display = "" if "target" in made.asks else "none"
+            show(self.aims, "target" in made.takes)
+            self.aims.value = lane.aims
+            show(self.goal.box, lane.has_target)
             self.goal.show(lane.wish)
-            self.photos.layout.display = "" if lane.uses_photo else "none"
+            show(self.photos, lane.uses_photo)
             self.gallery.show(lane.image)
             live, fixed = self._form(lane.method)
             values = {k.name: lane.knobs.get(k.name, k.default) for k in made.knobs}
@@ -322,10 +328,10 @@ class SynthesisLab(w.VBox):
                 (self.fixed_place, fixed, self.fixed_label),
             ):
                 form.set(values)
-                heading.layout.display = "" if form.controls else "none"
+                show(heading, bool(form.controls))
                 if place.children != (form.box,):
                     place.children = (form.box,)
-            self.preset_box.layout.display = "" if lane.method == METHOD else "none"
+            show(self.preset_box, lane.method == METHOD)
             self._mark_preset(lane.preset)
             self._on_state(lane)
             self._scrub(lane)
@@ -358,7 +364,7 @@ class SynthesisLab(w.VBox):
 
         def wanted(model: Model) -> Any:
             # looked up when the run begins, since the model may be on its way
-            return lane.wish.target(model) if "target" in made.asks else NOTHING
+            return lane.wish.target(model) if lane.has_target else NOTHING
 
         return Ask(made.make(**lane.knobs), wanted, image)
 
@@ -386,7 +392,7 @@ class SynthesisLab(w.VBox):
     def _fixed(self, name: str, value: Any) -> None:
         lane = self.lane
         lane.settings[lane.method] = clamp_knobs(card(lane.method).cls, {**lane.knobs, name: value})
-        self.photos.layout.display = "" if lane.uses_photo else "none"
+        show(self.photos, lane.uses_photo)
         self._restart()
 
     def _preset(self, name: str) -> None:
@@ -413,6 +419,12 @@ class SynthesisLab(w.VBox):
     def _goal_changed(self) -> None:
         self.lane.wish = self.goal.wish
         self._restart()
+
+    def _aimed(self) -> None:
+        if self.lane.aims != bool(self.aims.value):
+            self.lane.aims = bool(self.aims.value)
+            show(self.goal.box, self.lane.has_target)
+            self._restart()
 
     def _photo_chosen(self, key: str) -> None:
         if key in self.album.keys:
@@ -530,6 +542,11 @@ class SynthesisLab(w.VBox):
         same = picture_digest(result) == record.picture
         words = f"Replayed {record.steps} steps: the same picture, bit for bit." if same else told_difference(record)
         self.files.say(escape(words))
+
+
+def show(widget: w.DOMWidget, on: bool) -> None:
+    """Show a part of the page, or take it away."""
+    widget.layout.display = "" if on else "none"
 
 
 #: The name of the page when it had one method.

@@ -57,7 +57,7 @@ class Card:
         signed: whether negative values mean evidence against.
         caution: when not to trust it, in one or two sentences.
         how: how it works, in about three sentences; ``formula``: its definition in plain text.
-        asks: of a synthesizer, which of ``ASKS`` it cannot do without.
+        asks: of a synthesizer, which of ``ASKS`` it cannot do without; ``takes``: which others it can use.
     """
 
     id: str
@@ -75,6 +75,7 @@ class Card:
     formula: str
     caution: str
     asks: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
@@ -99,8 +100,9 @@ def _register(kind: str, cls: type, info: dict[str, Any]) -> type:
         cls.__post_init__ = check_knobs  # type: ignore[attr-defined]
     method: Any = dataclass(frozen=True)(cls)
     name = info.pop("id", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-    if not set(info.get("asks", ())) <= set(ASKS):
-        raise ValueError(f"asks must be of {', '.join(ASKS)}; {name} says {info['asks']!r}")
+    for part in ("asks", "takes"):
+        if not set(info.get(part, ())) <= set(ASKS):
+            raise ValueError(f"{part} must be of {', '.join(ASKS)}; {name} says {info[part]!r}")
     if info["family"] not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}; {name} says {info['family']!r}")
     known = _CARDS.get(name)
@@ -143,6 +145,7 @@ def synthesizer(
     section: str,
     needs: tuple[str, ...] = ("gradient",),
     asks: tuple[str, ...] = ("target",),
+    takes: tuple[str, ...] = (),
     how: str = "",
     formula: str = "",
     caution: str = "",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     section="2.1",
     needs=("gradient",),
     asks=("photo",),
+    takes=("target",),
     formula="x′ = clip(x + ε · sign(∂J(x, y)/∂x)); many steps: x ← Π_ε(x + α · sign(∂J/∂x));  J = −log P(y)",
     how="One backward pass tells for every pixel which way the loss rises; all of them move by the same ε that way. "
     "With more steps than one, each follows the slope anew and is brought back to within ε of the photo. Without a "

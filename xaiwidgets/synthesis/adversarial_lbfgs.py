@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     section="2.1",
     needs=("gradient",),
     asks=("photo",),
+    takes=("target",),
     formula="min_r  c · ‖r‖ + J(x + r, l)   with x + r in [0, 1]ᵐ;  the largest c whose result is taken for l",
     how="L-BFGS walks down the sum of two costs: the loss of the class wanted, and the size of the change, times c. "
     "A larger c gives a smaller change, so bisection looks for the largest c that still deceives the network, and the "

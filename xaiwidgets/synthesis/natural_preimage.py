@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     paper="arXiv:1512.02017",
     section="2.1",
     asks=(),
+    takes=("target", "photo"),
     formula="min C · loss(Φ(x), Φ₀) + mean (‖xᵢⱼ‖/B)^α + mean (‖∂xᵢⱼ‖/V)^β,  ‖xᵢⱼ‖ ≤ B₊;  loss = ‖Φ − Φ₀‖²/‖Φ₀‖² "
     "(inversion), −⟨Φ, unit⟩ (maximization), −⟨Φ, Φ₀⟩ (caricature)",
     how="All three change a picture step by step under the same two priors, written in what is usual in photos: the "
