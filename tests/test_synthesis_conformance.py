@@ -42,6 +42,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "fourier_feature_visualization": {"iterations": 5},
     "maco": {"iterations": 4, "crops": 2},
     "patch_prior_visualization": {"iterations": 5, "patches": 500},
+    "dgn_am": {"iterations": 5},
+    "training_film": {"iterations": 5},
 }
 #: What a run with these asks for, where that depends on a hyper-parameter, so that the card asks for less.
 GIVEN: dict[str, tuple[str, ...]] = {"natural_preimage": ("photo",)}
@@ -60,6 +62,17 @@ def make_net() -> nn.Module:
 @pytest.fixture(scope="module")
 def model():
     return xw.Model(make_net(), size=SIDE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), name="small")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained(model):
+    """Methods that go through a trained network find one for each network here."""
+    pictures = np.random.default_rng(0).random((300, SIDE, SIDE, 3), dtype=np.float32)
+    for number, one in enumerate((model, xw.Model(make_net(), size=SIDE, name="mine"))):
+        xw.train_decoder(one, pictures, feature="5", epochs=1, name=f"decoder {number}")
+        xw.train_generator(one, pictures, layer="7", epochs=1, name=f"generator {number}")
+    state = make_net().state_dict()
+    xw.checkpoints(model, [("early", {k: v / 2 for k, v in state.items() if k.endswith("weight")}), ("late", state)])
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from xaiwidgets.core.knobs import (
     LayerRules,
     MethodName,
     MethodNames,
+    NetworkName,
     Range,
     ReferenceName,
     knobs_of,
@@ -202,6 +203,8 @@ def test_a_form_has_all_knobs_and_says_which_changed(made, calls, send):
             send(widget._rows["a"], index=1)
         elif isinstance(knob.domain, MethodNames):
             widget.toggle("rise")
+        elif isinstance(knob.domain, NetworkName):
+            send(widget, value="generator of mine")
         else:
             send(widget, index=(widget.index + 1) % len(widget.options))
         assert calls.pop()[0] == knob.name

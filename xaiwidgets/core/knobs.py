@@ -196,6 +196,17 @@ class ReferenceName(Domain):
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkName(Domain):
+    """The name of a network that was trained and kept in this process; the empty string is the method's own choice."""
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the name; that there is such a network is checked where they are kept."""
+        if isinstance(value, str) and len(value) <= 300:
+            return value
+        raise InvalidKnob(f"{name} must be the name of a trained network, or ''; got {_brief(value)}.")
+
+
+@dataclass(frozen=True, slots=True)
 class LayerRules(Domain):
     """A table of rules by layer, written ``layer=rule, layer=rule``; the empty string is no exception to the default.
 

@@ -45,4 +45,18 @@ def digits8() -> nn.Sequential:
     return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=head))
 
 
+def digits16() -> nn.Sequential:
+    """Return an untrained conv–ReLU net with a code of 64 numbers: (N, 1, 16, 16) to ten logits."""
+    features = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
+    head = nn.Sequential(nn.Linear(32 * 4 * 4, 64), nn.ReLU(), nn.Linear(64, 10))
+    return nn.Sequential(OrderedDict(features=features, flatten=nn.Flatten(), classifier=head))
+
+
 NETS = {"shapes_gap": shapes_gap, "digits8": digits8}

@@ -17,6 +17,7 @@ from xaiwidgets.core.knobs import (
     LayerRules,
     MethodName,
     MethodNames,
+    NetworkName,
     Range,
     ReferenceName,
 )
@@ -136,6 +137,8 @@ class Control:
             return MembersEditor(domain, knob.default)
         if isinstance(domain, ReferenceName):
             return w.Dropdown(options=_references(), value=knob.default)
+        if isinstance(domain, NetworkName):
+            return w.Text(value=knob.default, placeholder="its own choice", continuous_update=False)
         if isinstance(domain, LayerRules):
             return RulesEditor(domain.rules, knob.default)
         raise TypeError(f"no control is known for a {type(domain).__name__}")

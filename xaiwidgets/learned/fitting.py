@@ -1,0 +1,325 @@
+"""One training of a network from features to pictures: its data, its batches, its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from os import fspath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xaiwidgets.core.knobs import Range
+from xaiwidgets.core.results import Exhibit
+from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.learned.decoders import Decoder, as_inputs, shown
+from xaiwidgets.learned.decoding import DecoderTraining
+from xaiwidgets.learned.features import features, signature
+from xaiwidgets.learned.store import keep
+from xaiwidgets.learned.upconv import fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from xaiwidgets.learned.teaching import Pictures
+    from xaiwidgets.model.model import Model
+
+#: Pictures a step (Dosovitskiy and Brox 2016). ``LOOK``: pictures a pass while features are computed.
+BATCH, LOOK = 64, 16
+#: Seconds after which a training asks whether it is still wanted.
+PAUSE = 0.05
+#: Bytes of features that are kept.
+KEPT = 2_000_000_000
+PANEL = 8
+#: Pairs of random pictures whose mean distance errors are relative to.
+PAIRS = 2000
+#: A number of a feature that varies less than this is as good as constant.
+STILL = 1e-6
+#: Adam's running means.
+BETAS = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class CodeError:
+    """What a pass scores for a generator: the squared error of a code, one wanted code an image.
+
+    Attributes:
+        layer: that gives the code. ``wanted``: codes ``(N, D)``. ``scale``: what a unit of error is, ``(D,)``.
+    """
+
+    layer: str
+    wanted: Tensor
+    scale: Tensor
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layer that gives the code."""
+        return (self.layer,)
+
+    def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the mean squared error ``(N,)``."""
+        code = (records or {})[self.layer]
+        return ((code - self.wanted.to(code)) / self.scale.to(code)).square().mean(dim=1)
+
+
+class Fitting:
+    """A training in progress; private to the generator that drives it."""
+
+    def __init__(self, model: Model, pictures: Pictures, options: dict[str, Any], checkpoint: Any, name: str) -> None:
+        self.model, self.pictures, self.options, self.name = model, pictures, options, name
+        self.path = None if checkpoint is None else fspath(checkpoint)
+        self.feature: str = options["feature"]
+        self.rate: float = options["rate"]
+        self.weight: float = options.get("weight", 0.0)
+        self.losses: list[float] = []
+        self.errors: list[float] = []
+        self.seconds = 0.0
+        self.paused = self.started = time.perf_counter()
+
+    def run(self) -> Generator[DecoderTraining | None, Any, None]:
+        """Yield after each epoch, with ``None`` several times a second."""
+        yield from self._prepare()
+        epochs = self.options["epochs"]
+        if self.path and os.path.exists(self.path):  # noqa: PTH110 - a path of any kind was made a string
+            self._restore()
+        while len(self.losses) < epochs:
+            yield from self._epoch()
+            if self.path:
+                self._save()
+            if len(self.losses) < epochs:
+                self._adopt((yield self._state()))
+                self.started = self.paused = time.perf_counter()
+        yield self._state(decoder=self._decoder())
+
+    def _pause(self) -> Generator[None, Any, None]:
+        """Let others have a turn, if it is time; what they send may be another learning rate."""
+        now = time.perf_counter()
+        if now - self.paused > PAUSE:
+            self.seconds += now - self.started
+            self._adopt((yield None))
+            self.started = self.paused = time.perf_counter()
+
+    def _adopt(self, sent: Any) -> None:
+        """Use the learning rate that was sent in, if one was."""
+        if sent is not None:
+            self.rate = float(Range(1e-6, 0.1).check("rate", dict(sent).get("rate")))
+
+    # -- what it learns from --------------------------------------------------------------------------------------
+
+    def _prepare(self) -> Generator[None, Any, None]:
+        import torch
+
+        self.codes, self.wished = yield from self._look(self.pictures.train)
+        self.test_codes, self.test_wished = yield from self._look(self.pictures.test)
+        random = np.random.default_rng([self.options["seed"], 13])
+        test = self.test_wished.flatten(1)
+        pairs = torch.from_numpy(random.integers(len(test), size=(2, PAIRS)))
+        distances = (test[pairs[0]] - test[pairs[1]]).norm(dim=1)
+        self.unit = float(distances[pairs[0] != pairs[1]].mean()) or 1.0
+        mean = self.wished.mean(dim=0)
+        self.mean_error = float((test - mean.flatten()).norm(dim=1).mean()) / self.unit
+        self.nearest_error = yield from self._nearest()
+        axes = (0, 2, 3) if self.codes.ndim == 4 else (0,)
+        center, sd = self.codes.mean(dim=axes, keepdim=True)[0], self.codes.std(dim=axes, keepdim=True)[0]
+        scale = torch.where(sd > STILL, sd, torch.ones_like(sd))
+        self.code_mean, self.code_sd = self.codes.mean(dim=0), self.codes.std(dim=0)
+        floor = max(STILL, float(self.code_sd.mean()))
+        self.unit_of_code = self.code_sd.clamp_min(floor)
+        with torch.inference_mode(False):
+            self.network = fresh(tuple(self.codes.shape[1:]), mean, center, scale, self.options["seed"]).to(mean.device)
+            self.optimizer = torch.optim.Adam(self.network.parameters(), self.rate, betas=BETAS)
+        self.order = torch.Generator().manual_seed(self.options["seed"])
+
+    def _look(self, images: NDArray[np.float32]) -> Generator[None, Any, tuple[Tensor, Tensor]]:
+        """Return the features of pictures, and the pictures ``(N, C, h, w)`` at the size that is made."""
+        import torch
+
+        side = self._side()
+        codes: list[Tensor] = []
+        wished: list[Tensor] = []
+        for start in range(0, len(images), LOOK):
+            part = [self.model.from_pixels(np.asarray(image)) for image in images[start : start + LOOK]]
+            codes.append(features(self.model, self.feature, torch.cat(part)).clone())
+            if start == 0 and codes[0][0].numel() * 4 * len(images) > KEPT:
+                size = codes[0][0].numel() * 4 * len(images) / 1e9
+                raise InvalidKnob(
+                    f"feature must be small enough to be kept for all pictures; {self.feature!r} takes {size:.1f} GB "
+                    f"for {len(images)}. Take a deeper layer, or fewer pictures."
+                )
+            pixels = torch.from_numpy(np.array(images[start : start + LOOK]).transpose(0, 3, 1, 2)).float()
+            if tuple(pixels.shape[-2:]) != side:
+                resize = torch.nn.functional.interpolate
+                pixels = resize(pixels, size=side, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
+            wished.append(pixels)
+            yield from self._pause()
+        return torch.cat(codes), torch.cat(wished).to(codes[0].device)
+
+    def _side(self) -> tuple[int, int]:
+        """Return height and width of what is made: the shorter side is ``size``."""
+        height, width = self.model.input_shape[1:]
+        share = self.options["size"] / min(height, width)
+        return round(height * share), round(width * share)
+
+    def _nearest(self) -> Generator[None, Any, float]:
+        """Return the error of taking the training picture whose features are nearest."""
+        import torch
+
+        flat, total = self.codes.flatten(1), 0.0
+        for start in range(0, len(self.test_codes), LOOK):
+            part = self.test_codes[start : start + LOOK].flatten(1)
+            nearest = torch.cdist(part, flat).argmin(dim=1)
+            gaps = self.wished[nearest] - self.test_wished[start : start + LOOK]
+            total += float(gaps.flatten(1).norm(dim=1).sum())
+            yield from self._pause()
+        return total / len(self.test_codes) / self.unit
+
+    # -- learning -------------------------------------------------------------------------------------------------
+
+    def _epoch(self) -> Generator[None, Any, None]:
+        import torch
+
+        count, total = len(self.codes), 0.0
+        batches = -(-count // BATCH)
+        done, planned = len(self.losses) * batches, self.options["epochs"] * batches
+        for number, part in enumerate(torch.split(torch.randperm(count, generator=self.order), BATCH)):
+            falling = 0.5 * (1 + math.cos(math.pi * (done + number) / planned))
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate * falling
+            total += self._step(part) * len(part)
+            yield from self._pause()
+        self.losses.append(total / count)
+        made = torch.cat([self._made(part) for part in torch.split(self.test_codes, BATCH)])
+        gaps = (made.clamp(0, 1) - self.test_wished).flatten(1).norm(dim=1)
+        self.errors.append(float(gaps.mean()) / self.unit)
+
+    def _step(self, part: Tensor) -> float:
+        """Learn from some pictures, by their numbers, and return their loss."""
+        import torch
+
+        codes, wished = self.codes[part], self.wished[part]
+        with torch.inference_mode(False), torch.enable_grad():
+            codes, wished = codes.clone(), wished.clone()
+            made = self.network(codes)
+            loss = (made - wished).square().mean()
+            value = float(loss.detach())
+            if self.weight:
+                inputs = as_inputs(self.model, made)
+                goal = CodeError(self.feature, codes, self.unit_of_code)
+                found = self.model.gradient(inputs.detach().to(self.model.like), goal, early=True)
+                slope = found.input.to(inputs)
+                # the gradient by the pictures is known; this has the same one by the network's weights
+                loss = loss + self.weight * (inputs * slope).sum() / len(part)
+                value += self.weight * float(found.score.mean())
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        return value
+
+    def _made(self, codes: Tensor) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            made: Tensor = self.network(codes)
+        return made
+
+    # -- what it tells --------------------------------------------------------------------------------------------
+
+    def _state(self, decoder: Decoder | None = None) -> DecoderTraining:
+        now = time.perf_counter()
+        self.seconds += now - self.started
+        self.started = now
+        done, planned = len(self.losses), self.options["epochs"]
+        return DecoderTraining(
+            min(1.0, done / planned),
+            done,
+            tuple(self.losses),
+            tuple(self.errors),
+            self.mean_error,
+            self.nearest_error,
+            self._panel(),
+            self.seconds,
+            decoder,
+            "" if decoder is None else keep(self.name, decoder),
+        )
+
+    def _panel(self) -> tuple[Exhibit, ...]:
+        found = []
+        for number in range(min(PANEL, len(self.test_codes))):
+            wished = self.test_wished[number : number + 1]
+            made = self._made(self.test_codes[number : number + 1]).clamp(0, 1)
+            error = float((made - wished).norm()) / self.unit
+            both = np.concatenate([shown(wished), shown(made)])
+            found.append(Exhibit(both, f"held-out picture {number + 1} above what is made of it, error {error:.2f}"))
+        return tuple(found)
+
+    def _decoder(self) -> Decoder:
+        for parameter in self.network.parameters():
+            parameter.grad = None
+        return Decoder(
+            self.feature,
+            tuple(self.codes.shape[1:]),
+            signature(self.model, self.feature),
+            self.model.name,
+            self.network.eval().requires_grad_(False),
+            self.code_mean,
+            self.code_sd,
+            self.errors[-1],
+            self.mean_error,
+            self.nearest_error,
+            is_generator="weight" in self.options,
+        )
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _what(self) -> dict[str, Any]:
+        """Return what must be the same for a training to go on."""
+        fixed = {name: value for name, value in self.options.items() if name != "rate"}
+        return {**fixed, "signature": signature(self.model, self.feature), "pictures": self.pictures.digest()}
+
+    def _save(self) -> None:
+        import torch
+
+        kept = {
+            "what": self._what(),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "order": self.order.get_state(),
+            "losses": self.losses,
+            "errors": self.errors,
+            "rate": self.rate,
+            "seconds": self.seconds,
+        }
+        unfinished = f"{self.path}.part"
+        torch.save(kept, unfinished)
+        os.replace(unfinished, str(self.path))  # noqa: PTH105 - an interruption leaves the old checkpoint whole
+
+    def _restore(self) -> None:
+        import pickle
+
+        import torch
+
+        try:
+            kept = torch.load(str(self.path), map_location="cpu", weights_only=True)
+            what = kept["what"]
+        except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+            raise InvalidKnob(
+                f"checkpoint must be a file that this training wrote, or none; {self.path!r} cannot be read: {error}"
+            ) from error
+        now = self._what()
+        differs = [name for name in now if what.get(name) != now[name]]
+        if differs:
+            raise InvalidKnob(
+                f"checkpoint must be of the same training; {self.path!r} differs in {', '.join(differs)}. Name "
+                "another file to start anew."
+            )
+        with torch.inference_mode(False):
+            self.network.load_state_dict(kept["network"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+        self.order.set_state(kept["order"])
+        self.losses, self.errors = list(kept["losses"]), list(kept["errors"])
+        self.rate, self.seconds = float(kept["rate"]), float(kept["seconds"])
