@@ -34,7 +34,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "natural_preimage": {"iterations": 4, "settle": 2, "jitter": 3},
     "representation_inversion": {"iterations": 5, "repeats": 2},
     "adversarial_fgsm": {"iterations": 5},
-    "adversarial_lbfgs": {"bisections": 1, "passes": 5},
     "fooling_evolution": {"generations": 4, "offspring": 12},
     "fooling_gradient": {"iterations": 5},
     "adversarial_lbfgs": {"bisections": 1, "passes": 5},
