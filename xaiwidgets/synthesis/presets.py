@@ -55,7 +55,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "any_pose": _preset(
         "Calm in any pose",
-        "As calm, and the network sees the picture turned, zoomed and further moved: larger and more whole objects.",
+        "As calm, and the network sees the picture turned, zoomed and further moved: some objects get larger and "
+        "clearer, others do not.",
         step_size=16.0,
         momentum=0.8,
         decay=0.003,
