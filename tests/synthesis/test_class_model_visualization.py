@@ -37,6 +37,22 @@ def test_the_first_step_is_along_the_gradient_at_the_mean_color(conv_net):
     np.testing.assert_allclose(picture(found), 2.0 * slope / np.abs(slope).max(), atol=1e-5)
 
 
+def test_the_first_of_shrinking_steps_is_a_step_size_long(conv_net):
+    found = run(conv_net, 2, steps_by="first", step_size=3.0, l2=1e-7, iterations=3)
+    assert np.abs(picture(found[0])).max() == pytest.approx(3.0, rel=1e-5)
+    # the second is as much longer as the slope is larger
+    first, slope = picture(found[0]), found[0].state.arrays["gradient"] - 2e-7 * picture(found[0])
+    assert np.abs(picture(found[1]) - first).max() == pytest.approx(
+        3.0 * np.abs(slope).max() / found[1].state.values["first"], rel=1e-4
+    )
+
+
+def test_pixels_go_beyond_colors_and_are_clipped_for_display_only(conv_net):
+    found = run(conv_net, 3, l2=1e-7, step_size=64.0, iterations=30)[-1]
+    assert np.abs(picture(found)).max() > 0.6 * 255, "the mean color is at most so far from black and white"
+    assert found.image.min() >= 0 and found.image.max() <= 1
+
+
 @pytest.mark.parametrize("net", ["conv", "shapes"])
 def test_a_stronger_penalty_keeps_the_picture_nearer_to_the_mean(net, conv_net):
     model = conv_net if net == "conv" else xw.load_model("shapes_gap")

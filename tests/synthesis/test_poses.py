@@ -61,6 +61,10 @@ def test_only_what_is_on_is_drawn():
     assert torch.equal(random.get_state(), before)
     poses = [draw_pose(random, 2, 10.0, 0.1) for _ in range(300)]
     assert {pose.shift[0] for pose in poses} == {-2, -1, 0, 1, 2}
+    again = torch.Generator().manual_seed(0)
+    kept = torch.get_rng_state()
+    assert [draw_pose(again, 2, 10.0, 0.1) for _ in range(300)] == poses
+    assert torch.equal(torch.get_rng_state(), kept), "drawn from the private generator alone"
     angles, scales = [pose.angle for pose in poses], [pose.scale for pose in poses]
     assert -10 <= min(angles) < -9 and 9 < max(angles) <= 10
     assert 0.9 <= min(scales) < 0.91 and 1.09 < max(scales) <= 1.1

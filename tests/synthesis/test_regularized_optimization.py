@@ -100,6 +100,23 @@ def start_of(model):
     return Canvas(model).start("noise", None, torch.Generator().manual_seed(0))[0].numpy()
 
 
+def test_the_first_step_is_blurred_and_then_every_so_many(conv_net):
+    from dataclasses import replace
+
+    method = RegularizedOptimization(blur_every=3, iterations=5)
+    found = list(method.steps(conv_net, None, conv_net.target(1)))
+    sharp = replace(method, blur_width=0.0)
+    assert not np.array_equal(picture(found[0]), picture(run(conv_net, 1, blur_width=0.0, iterations=1)[0]))
+    rest = list(sharp.resume(found[0].state).steps(conv_net, None, conv_net.target(1)))
+    same = [np.array_equal(picture(one), picture(other)) for one, other in zip(found[1:], rest, strict=True)]
+    assert same == [True, True, False, False]
+
+
+def test_the_length_of_the_gradient_is_logged(conv_net):
+    for one in run(conv_net, 1, iterations=3):
+        assert one.curves["gradient"][-1] == pytest.approx(np.linalg.norm(one.state.arrays["gradient"]), rel=1e-5)
+
+
 def test_progress_raises_a_linear_score_by_what_is_asked_for(linear_net):
     knobs = {"rate": "progress", "progress": 1e-4, "eta": 1e8, "decay": 0.0, "blur_width": 0.0, "iterations": 6}
     curve = run(linear_net, 1, **knobs)[-1].curve
