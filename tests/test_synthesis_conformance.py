@@ -36,7 +36,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "adversarial_fgsm": {"iterations": 5},
     "fooling_evolution": {"generations": 4, "offspring": 12},
     "fooling_gradient": {"iterations": 5},
-    "adversarial_lbfgs": {"bisections": 1, "passes": 5},
     "diversity_objective": {"iterations": 4, "pictures": 2},
     "fourier_feature_visualization": {"iterations": 5},
     "maco": {"iterations": 4, "crops": 2},

@@ -125,7 +125,7 @@ class BoxSearch(Deception):
         if promised < 0 and after <= before + GAIN * promised:
             self._remember(tried - self.at, self._steep(tried, slope) - self._steep(self.at, self.slope))
             self.at, self.slope, self.loss_now, self.line = tried, slope, loss, None
-            self.trying = found.outputs[0]
+            self.trying = found.outputs[0].to(self.levels.like)
         else:
             self.tries += 1
             self.length = shorter(self.length, promised / self.length, before, after)

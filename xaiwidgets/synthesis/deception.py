@@ -58,7 +58,7 @@ class Deception(Run):
         if self.photo is None:
             raise InvalidImage(f"image must be given for {type(self.method).card.id}: there is no photo to change.")
         self.original = self.picture = self.levels.of(self.photo)
-        self.before = self.after = self.rounded = self.model.logits(self.levels.inputs(self.original))[0]
+        self.before = self.after = self.rounded = self.scores_of(self.original)
         self.first = int(self.before.argmax())
         named = None if self.target == NOTHING else self.target.classes[0]  # type: ignore[attr-defined]
         self.wanted = None if named == self.first else named
@@ -85,6 +85,10 @@ class Deception(Run):
         index = self.first if self.wanted is None else self.wanted
         return self.ask(self.levels.inputs(picture), Target((index,), output="log_probability"))
 
+    def scores_of(self, picture: Tensor) -> Tensor:
+        """Return the class scores ``(K,)`` of a picture."""
+        return self.model.logits(self.levels.inputs(picture))[0].to(self.levels.like)
+
     def gain(self, scores: Tensor) -> float:
         """Return how far it has come: the log probability of the class wanted, or less that of the class it had."""
         logs = scores.log_softmax(dim=0)
@@ -93,11 +97,11 @@ class Deception(Run):
     def judge(self, picture: Tensor, scores: Tensor | None = None) -> None:
         """Make this the picture; the network is asked about it, and, if it matters, about its rounded values."""
         self.picture = picture
-        self.after = self.model.logits(self.levels.inputs(picture))[0] if scores is None else scores
+        self.after = self.scores_of(picture) if scores is None else scores.to(self.levels.like)
         self.rounded = self.after
         whole = picture.round()
         if self.taken(self.after) and not whole.equal(picture):
-            self.rounded = self.model.logits(self.levels.inputs(whole))[0]
+            self.rounded = self.scores_of(whole)
 
     def tell(self, objective: float | None = None, **more: float) -> None:
         """Log the gain or another objective, the probability of both classes, and the size of the change in levels."""

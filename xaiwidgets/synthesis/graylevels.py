@@ -27,11 +27,14 @@ class GrayLevels:
     def __init__(self, model: Model) -> None:
         import torch
 
-        self.like = model.like
+        self.network = model.like
+        # finer than short numbers of a network are: levels are whole, and squares are summed
+        kind, device = torch.promote_types(model.like.dtype, torch.float32), model.like.device
+        self.like = torch.empty(0, dtype=kind, device=device)
         self.shape = (1, *model.input_shape)
         preprocessing = model.preprocessing
-        self.mean = torch.tensor(preprocessing.mean).to(self.like).reshape(1, -1, 1, 1) * 255
-        self.std = torch.tensor(preprocessing.std).to(self.like).reshape(1, -1, 1, 1) * 255
+        self.mean = torch.tensor(preprocessing.mean, dtype=kind, device=device).reshape(1, -1, 1, 1) * 255
+        self.std = torch.tensor(preprocessing.std, dtype=kind, device=device).reshape(1, -1, 1, 1) * 255
 
     def of(self, photo: Tensor) -> Tensor:
         """Return the levels of a network input ``(1, C, H, W)``.
@@ -47,11 +50,11 @@ class GrayLevels:
 
     def inputs(self, levels: Tensor) -> Tensor:
         """Return the network's inputs for pictures."""
-        return (levels - self.mean) / self.std
+        return ((levels - self.mean) / self.std).to(self.network)
 
     def per_level(self, gradient: Tensor) -> Tensor:
         """Return a derivative by the network's input as one by gray levels."""
-        return plain(gradient / self.std)
+        return plain(gradient.to(self.like) / self.std)
 
     def pixels(self, levels: Tensor) -> NDArray[np.float32]:
         """Return the first picture as float32 ``(H, W, 3)`` in [0, 1]; gray becomes three equal channels."""

@@ -64,7 +64,7 @@ class Multifaceted(Run):
 
     def begin(self) -> None:
         """Look nothing through yet."""
-        like = self.model.like
+        like = self.model.like.new_empty(0).float()  # numbers that can be saved, whatever those of the network are
         self.scores, self.codes = like.new_zeros(0), like.new_zeros(0, 0)
         references = find_references(self.method.pictures, "pictures")
         total = len(references) * (1 + self.method.crops)
@@ -77,6 +77,7 @@ class Multifaceted(Run):
         if self.looked < len(self._images):
             piece = self._images.take(range(self.looked, min(self.looked + PIECE, len(self._images))))
             scores: Tensor = self.model.scores(piece, self.target)  # type: ignore[arg-type]
+            scores = scores.to(self.scores)
             self.scores = _joined(self.scores, scores)
             self.codes = _joined(self.codes, scores.new_tensor(codes_of(self.model, piece, self._layer)))
             self.looked += len(piece)
@@ -128,9 +129,9 @@ class Multifaceted(Run):
         found = find_facets(codes, count, embedding=self.method.embedding, seed=self.method.seed)
         images = self._images.take(best)
         self.sizes = tuple(int((found.labels == number).sum()) for number in range(found.count))
-        self.means = _stacked([images[near.copy()].mean(dim=0) for near in found.nearest])
+        self.means = _stacked([images[near.copy()].float().mean(dim=0) for near in found.nearest])
         pictures = np.stack([colors(self.model, one[None]) for one in images])
-        self.layout = self.model.like.new_tensor(scatter(found, pictures))
+        self.layout = self.scores.new_tensor(scatter(found, pictures))
         self.going = [self._ascent(number) for number in range(found.count)]
 
     def _method(self) -> Any:

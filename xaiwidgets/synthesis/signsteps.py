@@ -125,7 +125,7 @@ class SignSteps(Deception):
             self.judge(self._pushed(self.pushed))
 
     def _answer(self, picture: Tensor) -> Tensor:
-        return self.model.logits(self.levels.inputs(picture))[0]
+        return self.scores_of(picture)
 
     def _look(self, size: float, scores: Tensor) -> tuple[float, float, int, float]:
         chances, rival = scores.softmax(dim=0), self.rival(scores)
