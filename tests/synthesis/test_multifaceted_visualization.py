@@ -71,6 +71,17 @@ def test_groups_without_pictures_are_left_out():
     assert set(found.labels) == set(range(found.count))
 
 
+def test_a_network_without_maps_needs_a_code_layer(linear_net):
+    knobs = {"target": 0, "pictures": "digits", "crops": 0, "used": 30, "facets": 2, "iterations": 1}
+    with pytest.raises(NotApplicable, match="needs a code layer; linear has no spatial stage"):
+        xw.synthesize(linear_net, "multifaceted_visualization", **knobs)
+    with pytest.raises(NotApplicable, match="needs a code layer"):
+        mean_image_init(linear_net, 0, "digits", crops=0)
+    name = linear_net.layers[-1].name
+    found = xw.synthesize(linear_net, "multifaceted_visualization", **knobs, code_layer=name)
+    assert found.step == 2 and len(found.beside) == 5
+
+
 def test_crops_are_parts_of_their_picture():
     images = torch.stack([torch.full((3, 20, 24), value) for value in (0.25, 0.75)])
     crops = Crops(images, 3, torch.Generator().manual_seed(1))

@@ -84,6 +84,21 @@ class Crops:
         return torch.cat(found)
 
 
+def code_layer(model: Model, name: str) -> str:
+    """Return the layer that tells pictures apart; empty is the last spatial stage.
+
+    Raises:
+        InvalidLayer: no such layer. NotApplicable: none is named, and there is no spatial stage.
+    """
+    if name:
+        return model.layer(name).name
+    if not model.stages:
+        raise NotApplicable(
+            "multifaceted_visualization", "a code layer", f"{model.name} has no spatial stage: name one of its layers"
+        )
+    return model.stages[-1].name
+
+
 def codes_of(model: Model, images: Tensor, layer: str) -> NDArray[np.float64]:
     """Return the mean of a layer's maps over places for each picture, ``(N, channels)``."""
     values = model.activations(images, [layer])[layer].flatten(2) if model.layer(layer).spatial else None
@@ -225,7 +240,7 @@ def mean_image_init(
         images = torch.cat([model.input(given.picture(index)) for index in range(len(given))])
     shown = Crops(images, crops, torch.Generator().manual_seed(seed))
     images = shown.take(most_exciting(model, shown, goal, used))
-    codes = codes_of(model, images, layer or model.stages[-1].name)
+    codes = codes_of(model, images, code_layer(model, layer))
     found = find_facets(codes, facets, embedding=embedding, seed=seed)
     if facet >= found.count:
         raise InvalidKnob(f"facet must be below {found.count}, the groups that could be told apart; got {facet!r}.")

@@ -11,7 +11,17 @@ from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.model.references import find_references
 from xaiwidgets.synthesis.ascent import Ascent
-from xaiwidgets.synthesis.facets import NEAREST, PIECE, Crops, codes_of, colors, find_facets, groups_for, scatter
+from xaiwidgets.synthesis.facets import (
+    NEAREST,
+    PIECE,
+    Crops,
+    code_layer,
+    codes_of,
+    colors,
+    find_facets,
+    groups_for,
+    scatter,
+)
 from xaiwidgets.synthesis.run import Run, Saved
 
 if TYPE_CHECKING:
@@ -111,8 +121,7 @@ class Multifaceted(Run):
 
     @property
     def _layer(self) -> str:
-        name = self.method.code_layer
-        return self.model.layer(name).name if name else self.model.stages[-1].name
+        return code_layer(self.model, self.method.code_layer)
 
     @property
     def _chances(self) -> bool:
