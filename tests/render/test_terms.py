@@ -32,6 +32,12 @@ def test_a_probability_has_its_own_axis_from_0_to_1():
     assert "norm now 10.0" in rest.get("aria-label")
 
 
+def test_all_probabilities_share_their_axis_and_logarithms_do_not():
+    curves = {name: steps([0.2, 0.4]) for name in ("probability", "probability_first", "log_probability")}
+    chances, rest = panels(terms_html(curves, 2))
+    assert (len(lines(chances)), len(lines(rest))) == (2, 1)
+
+
 def test_terms_of_other_sizes_are_all_seen_and_told_apart():
     (panel,) = panels(terms_html({"norm": steps([0, 1e4]), "total_variation": steps([-0.001, 0.001])}, 2))
     assert [line[-1][1] for line in lines(panel)] == [0, 0]

@@ -311,10 +311,7 @@ class SynthesisLab(w.VBox):
             if self.lanes_box.children != boxes:
                 self.lanes_box.children = boxes
             show(self.together, several)
-            steps = next(
-                (f"At most {lane.knobs.get(k.name, k.default)} steps" for k in made.knobs if k.name == "iterations"), ""
-            )
-            self.picker.show(lane.method, steps)
+            self.picker.show(lane.method, "")
             show(self.aims, "target" in made.takes)
             self.aims.value = lane.aims
             show(self.goal.box, lane.has_target)

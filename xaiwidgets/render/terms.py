@@ -28,14 +28,14 @@ def terms_html(
     """Return the curves as HTML of fixed height; nothing if there are none.
 
     Args:
-        curves: (steps, values) by name. Names that end in ``probability`` stand on an axis from 0 to 1. The others
-            have a scale each, from 0, or their least value, to their largest: the legend says it.
+        curves: (steps, values) by name. Probabilities, by their names, stand on an axis from 0 to 1. The others have
+            a scale each, from 0, or their least value, to their largest: the legend says it.
         planned: steps of the whole run.
         events: steps at which something was moved.
     """
     lines = [(name, steps, values) for name, (steps, values) in curves.items() if len(steps)]
-    chances = [line for line in lines if line[0].endswith("probability")][:MOST_LINES]
-    others = [line for line in lines if not line[0].endswith("probability")][:MOST_LINES]
+    chances = [line for line in lines if _is_chance(line[0])][:MOST_LINES]
+    others = [line for line in lines if not _is_chance(line[0])][:MOST_LINES]
     panels = []
     if chances:
         spoken = ", ".join(f"{_words(name)} now {percent(float(values[-1]))}" for name, _, values in chances)
@@ -111,6 +111,10 @@ def _key(color: str, dashes: str) -> str:
         "<svg width='22' height='8' aria-hidden='true'>"
         f"<line x1='0' x2='22' y1='4' y2='4' stroke='{color}' stroke-width='2'{dash}/></svg>"
     )
+
+
+def _is_chance(name: str) -> bool:
+    return "probability" in name and not name.startswith("log")
 
 
 def _words(name: str) -> str:

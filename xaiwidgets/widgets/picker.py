@@ -82,10 +82,10 @@ class Picker:
         made = self._cards[method]
         if made.family not in self._open:
             self._fold(made.family)
-        link = escape(made.paper)
+        link, told = escape(made.paper), f"{escape(cost)}<br>" if cost else ""
         self._about.value = (
             f"<div class='xai-about'><p><b>{escape(made.title)}.</b> {escape(made.idea)}</p>"
-            f"<p class='xai-muted'>{escape(cost)}<br>{escape(made.cite)}, {link} · review {escape(made.section)}</p>"
+            f"<p class='xai-muted'>{told}{escape(made.cite)}, {link} · review {escape(made.section)}</p>"
             f"<details><summary>How it works, and when not to trust it</summary>"
             f"<p><code>{escape(made.formula)}</code></p><p>{escape(made.how)}</p>"
             f"<p><b>Caution.</b> {escape(made.caution)}</p>"
