@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.synthesis.run import Saved
 
+#: Side in pixels from which on the settings of activation maximization fit. Narrower blurs than this only dim.
+FITTING, NARROW = 64, 0.3
+
 
 class Film(Run):
     """A run in progress; a step is one step at each checkpoint.
@@ -80,9 +83,20 @@ class Film(Run):
     def _find(self) -> None:
         self.points = find_checkpoints(self.model, self.method.checkpoints)
 
+    def _method(self) -> Any:
+        """Return the method with its own settings; those in pixels shrink where pictures are smaller than they fit."""
+        made = card(self.method.technique)
+        defaults = {k.name: k.default for k in made.knobs}
+        wanted = {"iterations": self.method.iterations, "seed": self.method.seed}
+        side = min(self.model.input_shape[1:])
+        if side < FITTING and "jitter" in defaults:
+            blur = defaults["blur_width"] * side / FITTING
+            wanted |= {"jitter": defaults["jitter"] * side // FITTING, "blur_width": blur if blur >= NARROW else 0.0}
+        return made.make(**{name: value for name, value in wanted.items() if name in defaults})
+
     def _open(self) -> None:
         """Open the runs, at the start or where they were."""
-        method: Any = card(self.method.method).make(iterations=self.method.iterations, seed=self.method.seed)
+        method = self._method()
         self.shots, self.steps = [], []
         for point, state in zip(self.points.points, self.saved, strict=True):
             going = method if state is None else method.resume(state)
