@@ -219,6 +219,7 @@ _NAMES = {
     "Maximizer": "apps.synthesislab",
     "Compare": "apps.compare",
     "TrustLab": "apps.trustlab",
+    "HumanStudy": "apps.humanstudy",
     "App": "apps.shell",
 }
 #: Modules that are handed out whole.

@@ -111,6 +111,33 @@ def test_the_fourth_page_tests_the_map_that_the_first_one_shows(make_app):
     assert app.trustlab is first
 
 
+def test_leaving_the_study_stops_its_making(make_app, monkeypatch, tmp_path):
+    from xaiwidgets.apps import humanstudy
+    from xaiwidgets.evaluation.study.making import Preparation
+
+    begun = threading.Event()
+
+    def endless(mode, **options):
+        while True:
+            begun.set()
+            yield Preparation("Training")
+
+    monkeypatch.setattr(humanstudy, "prepare_study_steps", endless)
+    monkeypatch.setattr(humanstudy.Path, "home", lambda: tmp_path)
+    app = make_app()
+    app.tabs.value = PAGES[4]
+    assert shown(app) == [False, True]
+    app.study.start.click()
+    assert begun.wait(LONG)
+    assert app.study.start.disabled
+    app.tabs.value = PAGES[0]
+    assert app.study.wait(LONG)
+    assert not app.study.start.disabled
+    assert "Stopped" in app.study.status.line.value
+    app.tabs.value = PAGES[4]
+    assert len(app.children) == 2
+
+
 def test_leaving_the_comparison_stops_it(make_app):
     app = make_app()
     assert app.explorer.wait(LONG)

@@ -60,6 +60,11 @@ def test_the_laboratory_is_served(served):
     assert (served[0].notebook.name, served[0].title) == ("trustlab.ipynb", "TrustLab")
 
 
+def test_the_study_is_served(served):
+    assert cli.main(["study", "--no-browser"]) == 0
+    assert (served[0].notebook.name, served[0].title) == ("study.ipynb", "Study")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
 def test_other_machines_need_a_token(served, host):
     cli.main(["--host", host])

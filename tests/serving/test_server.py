@@ -12,7 +12,7 @@ from xaiwidgets.serving import server
 from xaiwidgets.serving.server import CannotListen, Settings, address, bind, is_loopback, notebook_path
 
 
-@pytest.mark.parametrize("name", ["compare", "explorer", "synthesislab", "trustlab"])
+@pytest.mark.parametrize("name", ["compare", "explorer", "study", "synthesislab", "trustlab"])
 def test_notebooks_are_thin_and_stripped(name):
     notebook = json.loads(notebook_path(name).read_text("utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -25,7 +25,7 @@ def test_notebooks_are_thin_and_stripped(name):
 
 
 def test_unknown_notebook_names_the_known_ones():
-    with pytest.raises(FileNotFoundError, match="one of compare, explorer, synthesislab, trustlab"):
+    with pytest.raises(FileNotFoundError, match="one of compare, explorer, study, synthesislab, trustlab"):
         notebook_path("nothing")
 
 

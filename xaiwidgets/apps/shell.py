@@ -8,6 +8,7 @@ import ipywidgets as w
 
 from xaiwidgets.apps.compare import Compare
 from xaiwidgets.apps.explorer import Explorer
+from xaiwidgets.apps.humanstudy import HumanStudy
 from xaiwidgets.apps.synthesislab import SynthesisLab
 from xaiwidgets.apps.trustlab import TrustLab
 from xaiwidgets.errors import InvalidModel
@@ -16,12 +17,18 @@ from xaiwidgets.widgets.closing import close_tree
 if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
 
-PAGES = ("Explorer", "Synthesis", "Compare", "Trust")
-TOOLTIPS = ("Explain a photo", "Watch pictures being made", "See many explanations side by side", "Test a map by hand")
+PAGES = ("Explorer", "Synthesis", "Compare", "Trust", "Study")
+TOOLTIPS = (
+    "Explain a photo",
+    "Watch pictures being made",
+    "See many explanations side by side",
+    "Test a map by hand",
+    "Let people judge maps",
+)
 
 
 class App(w.VBox):
-    """The Explorer, SynthesisLab, Compare and TrustLab under one row of tabs; a page is made when it is first opened.
+    """All pages under one row of tabs; each but the Explorer is made when it is first opened.
 
     Args:
         model: a ``Model``, a name for ``load_model``, or ``None`` for the bundled network.
@@ -37,6 +44,7 @@ class App(w.VBox):
         self.synthesislab: SynthesisLab | None = None
         self.compare: Compare | None = None
         self.trustlab: TrustLab | None = None
+        self.study: HumanStudy | None = None
         self.children: tuple[w.Widget, ...] = (self.explorer,)
         self.tabs.observe(self._open, "value")
 
@@ -67,11 +75,15 @@ class App(w.VBox):
                 made = TrustLab(source, lens.image, lens.method, album=studio.album, nav=self.tabs)
                 self.trustlab = made
             return self.trustlab
+        if name == PAGES[4]:
+            if self.study is None:
+                self.study = HumanStudy(nav=self.tabs)
+            return self.study
         return self.explorer
 
     @property
     def _pages(self) -> tuple[w.Widget, ...]:
-        pages = (self.explorer, self.synthesislab, self.compare, self.trustlab)
+        pages = (self.explorer, self.synthesislab, self.compare, self.trustlab, self.study)
         return tuple(page for page in pages if page is not None)
 
     def _rest(self, page: w.Widget) -> None:
@@ -85,6 +97,8 @@ class App(w.VBox):
         for other in (self.compare, self.trustlab):
             if other is not None and page is not other and other.studio.model is not None:
                 other.studio.stop()
+        if self.study is not None and page is not self.study:
+            self.study.rest()
 
     def _model(self) -> Model:
         """Wait for the Explorer's model; called on the worker of another page."""

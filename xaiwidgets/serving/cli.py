@@ -23,6 +23,7 @@ APPS = {
     "synthesis": ("synthesislab", "Synthesis"),
     "compare": ("compare", "Compare"),
     "trust": ("trustlab", "TrustLab"),
+    "study": ("study", "Study"),
 }
 #: Command, what it serves.
 SERVED = {
@@ -30,6 +31,7 @@ SERVED = {
     "synthesis": "serve the laboratory of pictures made by optimization",
     "compare": "serve the comparison of methods side by side",
     "trust": "serve the laboratory of tests",
+    "study": "serve a study in which people judge maps",
 }
 
 

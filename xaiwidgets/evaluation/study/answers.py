@@ -100,6 +100,12 @@ class AnswerFile:
 
     def _write(self, path: Path, answer: Answer) -> None:
         new = not path.exists()
+        there = 0 if new else path.read_text("utf-8").count("\n") - 1
+        if there != len(self.answers):
+            raise InvalidKnob(
+                f"rater {self.rater} has answered in another page meanwhile ({there} answers in the file, "
+                f"{len(self.answers)} here): load this page anew, or choose another rater."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             if new:

@@ -72,4 +72,5 @@ def _options(label: str, classes: list[str], rng: np.random.Generator) -> tuple[
 
 
 def knobs_of_method(method: Any) -> dict[str, Any]:
+    """Return the hyper-parameters of a method by name."""
     return {one.name: getattr(method, one.name) for one in card(type(method).card.id).knobs}
