@@ -82,6 +82,15 @@ def test_a_network_without_maps_needs_a_code_layer(linear_net):
     assert found.step == 2 and len(found.beside) == 5
 
 
+def test_a_facet_that_cannot_go_on_is_named(dead_net):
+    knobs = {"pictures": "digits", "crops": 0, "used": 30, "facets": 2, "iterations": 5}
+    found = xw.synthesize(
+        dead_net, "multifaceted_visualization", target=0, **knobs, code_layer=dead_net.layers[-1].name
+    )
+    assert found.notes[-1].startswith("Stopped after 4 steps: facet 1 cannot go on: the gradient is exactly zero")
+    assert found.notes[-1].count("Stopped") == 1 and found.notes[-1].endswith("another unit.")
+
+
 def test_crops_are_parts_of_their_picture():
     images = torch.stack([torch.full((3, 20, 24), value) for value in (0.25, 0.75)])
     crops = Crops(images, 3, torch.Generator().manual_seed(1))

@@ -94,10 +94,12 @@ class Multifaceted(Run):
         elif not self.going:
             self._group()
         else:
-            run = self.going[self.step % len(self.going)]
+            number = self.step % len(self.going)
+            run = self.going[number]
             run.advance()
             if run.stopped:
-                self.stop(run.notes[-1])
+                why = run.notes[-1].partition(": ")[2].removesuffix(".")
+                self.stop(f"facet {number + 1} cannot go on: {why}")
                 return
             self.log(self._mean("objective"), **({"probability": self._mean("probability")} if self._chances else {}))
 
