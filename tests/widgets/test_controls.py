@@ -292,3 +292,14 @@ def test_a_hyper_parameter_of_the_method_is_chosen_from_those_that_it_has():
     assert control.value == ""
     assert changes == [("parameter", "noise")]
     form.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "words"),
+    [("grad_cam", "layer", "last stage"), ("representation_inversion", "layer", "middle stage"),
+     ("excitation_backprop", "layer", "by its size")],
+)  # fmt: skip
+def test_what_no_layer_means_is_said(method, name, words):
+    made = next(knob for owner, knob in EVERY if owner == method and knob.name == name)
+    control = Control(made, lambda *_: None, layers=("one", "two"))
+    assert [label for label, _ in control.widget.options] == [words, "one", "two"]

@@ -116,7 +116,9 @@ class Flag(Domain):
 
 @dataclass(frozen=True, slots=True)
 class LayerName(Domain):
-    """The name of a layer of the model; the empty string is the method's own choice."""
+    """The name of a layer of the model; the empty string is the method's own choice, which ``empty`` says in words."""
+
+    empty: str = "last stage"
 
     def check(self, name: str, value: Any) -> str:
         """Return the name; that the layer exists is checked where the model is known."""

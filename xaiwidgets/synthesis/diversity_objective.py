@@ -59,7 +59,7 @@ class DiversityObjective(Resumable):
     pictures: int = knob(4, Range(2, 8), label="Pictures", help="How many are painted at once.")
     compared_at: str = knob(
         "",
-        LayerName(),
+        LayerName("that of the unit"),
         label="Layer of likeness",
         help="Where pictures are compared. By default the unit's own layer, for a class the last spatial one.",
     )

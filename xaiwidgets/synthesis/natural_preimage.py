@@ -56,7 +56,10 @@ class NaturalPreimage(Resumable):
         "the layer sees in the photo, exaggerated.",
     )
     layer: str = knob(
-        "", LayerName(), label="Layer", help="Of inversion and caricature; empty: the stage in the middle."
+        "",
+        LayerName("middle stage"),
+        label="Layer",
+        help="Of inversion and caricature; empty: the stage in the middle.",
     )
     weight: float = knob(
         1.0,

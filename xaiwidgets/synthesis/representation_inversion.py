@@ -46,7 +46,9 @@ class RepresentationInversion(Resumable):
     photo excites nothing. ``InvalidImage``: it excites nothing in the layer, or is not that of the saved run.
     """
 
-    layer: str = knob("", LayerName(), label="Layer", help="What is inverted; empty: the stage in the middle.")
+    layer: str = knob(
+        "", LayerName("middle stage"), label="Layer", help="What is inverted; empty: the stage in the middle."
+    )
     layers: str = knob(
         "one",
         Choice(("one", "stages")),

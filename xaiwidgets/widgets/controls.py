@@ -127,7 +127,7 @@ class Control:
         if isinstance(domain, Flag):
             return w.Checkbox(value=knob.default)
         if isinstance(domain, LayerName):
-            return w.Dropdown(options=[("last stage", ""), *((n, n) for n in layers)], value="")
+            return w.Dropdown(options=[(domain.empty, ""), *((n, n) for n in layers)], value="")
         if isinstance(domain, KnobName):
             return w.Dropdown(options=[("its own choice", "")], value=knob.default)
         if isinstance(domain, MethodName):

@@ -47,7 +47,7 @@ class ContrastiveExcitationBackprop(OnePass):
 
     layer: str = knob(
         "",
-        LayerName(),
+        LayerName("by its size"),
         label="Layer",
         help="Of the map; empty: the last with at least a sixteenth of the picture's size; input: the picture.",
     )

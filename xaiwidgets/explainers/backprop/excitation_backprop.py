@@ -46,7 +46,7 @@ class ExcitationBackprop(OnePass):
 
     layer: str = knob(
         "",
-        LayerName(),
+        LayerName("by its size"),
         label="Layer",
         help="Of the map; empty: the last with at least a sixteenth of the picture's size; input: the picture.",
     )
