@@ -596,6 +596,17 @@ def test_the_panels_are_those_that_the_method_asks_for(tiny, make_app):
     assert "Pushes a photo to a class" in app.picker._about.value
 
 
+@pytest.fixture(scope="module")
+def trained(digits):
+    """What some methods go through is there."""
+    pictures = np.random.default_rng(0).random((300, 48, 48, 1), dtype=np.float32)
+    xw.train_decoder(digits, pictures, epochs=1, name="a decoder for the page")
+    xw.train_generator(digits, pictures, epochs=1, name="a generator for the page")
+    state = digits.module.state_dict()
+    xw.checkpoints(digits, [("early", {k: v / 2 for k, v in state.items() if k.endswith("weight")}), ("late", state)])
+
+
+@pytest.mark.usefixtures("trained")
 @pytest.mark.parametrize("made", cards("synthesizer"), ids=lambda made: made.id)
 def test_every_method_runs_goes_back_forks_and_is_done_again(made, make_app):
     app = make_app(method=made.id)
@@ -617,6 +628,39 @@ def test_every_method_runs_goes_back_forks_and_is_done_again(made, make_app):
     upload(app, content)
     np.testing.assert_array_equal(app.run.result.image, last.image)
     assert "the same picture, bit for bit" in app.files.saved.value
+
+
+def test_what_a_method_goes_through_is_trained_on_the_page(make_app):
+    shapes = load_model("shapes_gap")
+    app = make_app(shapes, target="disk", method="training_film")
+    assert not folded(app.training.box)
+    app.lane.settings["training_film"] = {"iterations": 2, "checkpoints": "no such training"}
+    app.start.click()
+    assert "no such training" in app.status.line.value
+    app.lane.settings["training_film"] = {"iterations": 2}
+    app.training.epochs.value = 1
+    app.training.button.click()
+    assert (app.training.button.description, app.status._kind) == ("Train", "idle"), app.status.line.value
+    assert "loss by epoch over 1 of 1 steps" in app.training.curve.value
+    assert app.run.result.beside[0].caption.startswith("untrained")
+    app.picker._chips["activation_maximization"].click()
+    assert folded(app.training.box)
+
+
+def test_a_training_that_cannot_be(make_app, digits):
+    app = make_app(method="training_film")
+    app.training.train()
+    assert "no bundled training builds digits_gap" in app.status.line.value
+    assert app.training.button.description == "Train"
+
+
+def test_a_training_can_be_stopped(make_app, digits):
+    app = make_app(sync=False, method="learned_inversion")
+    assert app.wait(LONG)
+    app.training.button.click()
+    app.training.button.click()
+    assert app.wait(LONG)
+    assert app.training.button.description == "Train"
 
 
 def test_a_method_that_can_do_without_a_target_has_none_until_it_is_asked(make_app):

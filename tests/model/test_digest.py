@@ -48,3 +48,12 @@ def test_weights_that_change_later_have_other_digits():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_every_number_type_has_digits(dtype):
     assert digest(make_net().to(dtype)) != digest(make_net())
+
+
+def test_digests_of_different_rooms_do_not_take_each_others_place():
+    from xaiwidgets.learned import features
+
+    model = xw.Model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2)), size=8)
+    first = weights_digest(model)
+    assert isinstance(features.weights_digest(model), bytes)
+    assert weights_digest(model) == first

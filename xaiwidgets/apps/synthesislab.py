@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from xaiwidgets.apps.lanes import Lane, wish_of
 from xaiwidgets.apps.runfiles import RunFiles
+from xaiwidgets.apps.training import TrainPanel
 from xaiwidgets.core.cards import card, cards
 from xaiwidgets.core.knobs import clamp_knobs
 from xaiwidgets.engine.run import missing
@@ -26,6 +27,7 @@ from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.live import Ask, LiveRun
 from xaiwidgets.studio.rota import Rota
+from xaiwidgets.studio.runner import SyncRunner
 from xaiwidgets.studio.studio import VIEW
 from xaiwidgets.synthesis.presets import PRESETS
 from xaiwidgets.widgets.catchup import CatchUp
@@ -183,6 +185,7 @@ class SynthesisLab(w.VBox):
         """End the worker and close all widgets."""
         if "fixed_place" in self.__dict__:  # else the constructor has raised
             self._catch_up.close()
+            self.training.close()
             for lane in self.lanes:
                 lane.run.close()
             if self._rota is not None:
@@ -215,6 +218,8 @@ class SynthesisLab(w.VBox):
         self.step.on_click(lambda _: self._each(self._one_step))
         self.reset.on_click(lambda _: self._each(lambda lane: lane.run.prepare(self._ask(lane))))
         self.forks.on_click(lambda _: self._guarded(self.fork))
+        queue = SyncRunner if self._rota is None else self._rota.queue
+        self.training = TrainPanel(lambda: self.run.model, queue, self._restart, self._fail)
         self.files = RunFiles(lambda: self.lane, self.replay, self._fail)
         self.contrast = self._check(
             "Stretch contrast", "Shows faint pictures stronger; only a view, and never of a photo", True
@@ -258,7 +263,14 @@ class SynthesisLab(w.VBox):
         self.preset_box = w.VBox([label("Presets"), chips])
         self.live_label = label("Acts at the next step")
         right = w.VBox(
-            [self.preset_box, self.live_label, self.form_place, label("Snapshots"), self.files.snapshots.box]
+            [
+                self.training.box,
+                self.preset_box,
+                self.live_label,
+                self.form_place,
+                label("Snapshots"),
+                self.files.snapshots.box,
+            ]
         )
         foot = w.VBox([self.status.line])
         self.children = (style(), sheet(), page(head=head, left=left, main=main, right=right, foot=foot))
@@ -312,6 +324,7 @@ class SynthesisLab(w.VBox):
                 self.lanes_box.children = boxes
             show(self.together, several)
             self.picker.show(lane.method, "")
+            self.training.show(lane.method)
             show(self.aims, "target" in made.takes)
             self.aims.value = lane.aims
             show(self.goal.box, lane.has_target)

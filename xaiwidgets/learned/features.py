@@ -100,7 +100,7 @@ def weights_digest(model: Model) -> bytes:
             digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
         return digest.digest()
 
-    found: bytes = model.remember("weights digest", make)
+    found: bytes = model.remember("weights and build", make)
     return found
 
 
