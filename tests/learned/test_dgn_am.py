@@ -10,9 +10,10 @@ import torch
 
 import xaiwidgets as xw
 from xaiwidgets.errors import InvalidKnob, NotApplicable
+from xaiwidgets.learned.code_error import CodeError
 from xaiwidgets.learned.decoders import as_inputs
 from xaiwidgets.learned.decoding import train_decoder, train_generator
-from xaiwidgets.learned.fitting import CodeError, Fitting
+from xaiwidgets.learned.fitting import Fitting
 from xaiwidgets.learned.recipes import train, untrained
 from xaiwidgets.learned.store import get, keep, names
 from xaiwidgets.learned.teaching import Pictures, digit_pictures, digits16

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass
 from os import fspath
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,16 @@ import numpy as np
 from xaiwidgets.core.knobs import Range
 from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.learned.code_error import CodeError
 from xaiwidgets.learned.decoders import Decoder, as_inputs, shown
 from xaiwidgets.learned.decoding import DecoderTraining
 from xaiwidgets.learned.features import features, signature
+from xaiwidgets.learned.resuming import resume, save
 from xaiwidgets.learned.store import keep
 from xaiwidgets.learned.upconv import fresh
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -44,29 +45,6 @@ STILL = 1e-6
 BETAS = (0.9, 0.999)
 
 
-@dataclass(frozen=True)
-class CodeError:
-    """What a pass scores for a generator: the squared error of a code, one wanted code an image.
-
-    Attributes:
-        layer: that gives the code. ``wanted``: codes ``(N, D)``. ``scale``: what a unit of error is, ``(D,)``.
-    """
-
-    layer: str
-    wanted: Tensor
-    scale: Tensor
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layer that gives the code."""
-        return (self.layer,)
-
-    def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the mean squared error ``(N,)``."""
-        code = (records or {})[self.layer]
-        return ((code - self.wanted.to(code)) / self.scale.to(code)).square().mean(dim=1)
-
-
 class Fitting:
     """A training in progress; private to the generator that drives it."""
 
@@ -86,11 +64,11 @@ class Fitting:
         yield from self._prepare()
         epochs = self.options["epochs"]
         if self.path and os.path.exists(self.path):  # noqa: PTH110 - a path of any kind was made a string
-            self._restore()
+            resume(self, self.path)
         while len(self.losses) < epochs:
             yield from self._epoch()
             if self.path:
-                self._save()
+                save(self, self.path)
             if len(self.losses) < epochs:
                 self._adopt((yield self._state()))
                 self.started = self.paused = time.perf_counter()
@@ -273,53 +251,3 @@ class Fitting:
             self.nearest_error,
             is_generator="weight" in self.options,
         )
-
-    # -- checkpoints ----------------------------------------------------------------------------------------------
-
-    def _what(self) -> dict[str, Any]:
-        """Return what must be the same for a training to go on."""
-        fixed = {name: value for name, value in self.options.items() if name != "rate"}
-        return {**fixed, "signature": signature(self.model, self.feature), "pictures": self.pictures.digest()}
-
-    def _save(self) -> None:
-        import torch
-
-        kept = {
-            "what": self._what(),
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "order": self.order.get_state(),
-            "losses": self.losses,
-            "errors": self.errors,
-            "rate": self.rate,
-            "seconds": self.seconds,
-        }
-        unfinished = f"{self.path}.part"
-        torch.save(kept, unfinished)
-        os.replace(unfinished, str(self.path))  # noqa: PTH105 - an interruption leaves the old checkpoint whole
-
-    def _restore(self) -> None:
-        import pickle
-
-        import torch
-
-        try:
-            kept = torch.load(str(self.path), map_location="cpu", weights_only=True)
-            what = kept["what"]
-        except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
-            raise InvalidKnob(
-                f"checkpoint must be a file that this training wrote, or none; {self.path!r} cannot be read: {error}"
-            ) from error
-        now = self._what()
-        differs = [name for name in now if what.get(name) != now[name]]
-        if differs:
-            raise InvalidKnob(
-                f"checkpoint must be of the same training; {self.path!r} differs in {', '.join(differs)}. Name "
-                "another file to start anew."
-            )
-        with torch.inference_mode(False):
-            self.network.load_state_dict(kept["network"])
-            self.optimizer.load_state_dict(kept["optimizer"])
-        self.order.set_state(kept["order"])
-        self.losses, self.errors = list(kept["losses"]), list(kept["errors"])
-        self.rate, self.seconds = float(kept["rate"]), float(kept["seconds"])

@@ -1,0 +1,69 @@
+"""Checkpoints of a training, so that one that was interrupted ends as if it had not been."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from xaiwidgets.errors import InvalidKnob
+from xaiwidgets.learned.features import signature
+
+if TYPE_CHECKING:
+    from xaiwidgets.learned.fitting import Fitting
+
+
+def _what(fit: Fitting) -> dict[str, Any]:
+    """Return what must be the same for a training to go on."""
+    fixed = {name: value for name, value in fit.options.items() if name != "rate"}
+    return {**fixed, "signature": signature(fit.model, fit.feature), "pictures": fit.pictures.digest()}
+
+
+def save(fit: Fitting, path: str) -> None:
+    """Write all that it takes to go on from the end of this epoch."""
+    import torch
+
+    kept = {
+        "what": _what(fit),
+        "network": fit.network.state_dict(),
+        "optimizer": fit.optimizer.state_dict(),
+        "order": fit.order.get_state(),
+        "losses": fit.losses,
+        "errors": fit.errors,
+        "rate": fit.rate,
+        "seconds": fit.seconds,
+    }
+    unfinished = f"{path}.part"
+    torch.save(kept, unfinished)
+    os.replace(unfinished, path)  # noqa: PTH105 - an interruption leaves the old checkpoint whole
+
+
+def resume(fit: Fitting, path: str) -> None:
+    """Go on from a file as if nothing had happened.
+
+    Raises:
+        InvalidKnob: it cannot be read, or is of another training.
+    """
+    import pickle
+
+    import torch
+
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        what = kept["what"]
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        raise InvalidKnob(
+            f"checkpoint must be a file that this training wrote, or none; {path!r} cannot be read: {error}"
+        ) from error
+    now = _what(fit)
+    differs = [name for name in now if what.get(name) != now[name]]
+    if differs:
+        raise InvalidKnob(
+            f"checkpoint must be of the same training; {path!r} differs in {', '.join(differs)}. Name "
+            "another file to start anew."
+        )
+    with torch.inference_mode(False):
+        fit.network.load_state_dict(kept["network"])
+        fit.optimizer.load_state_dict(kept["optimizer"])
+    fit.order.set_state(kept["order"])
+    fit.losses, fit.errors = list(kept["losses"]), list(kept["errors"])
+    fit.rate, fit.seconds = float(kept["rate"]), float(kept["seconds"])
