@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from xaiwidgets.core.knobs import Range
 from xaiwidgets.learned.features import LEAST_SIDE, code_layer, feature_name
-from xaiwidgets.learned.teaching import find_pictures
+from xaiwidgets.learned.teaching import find_pictures, floats
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -175,4 +173,4 @@ def _train(
 def _inputs(model: Model, images: Any) -> Any:
     import torch
 
-    return torch.cat([model.from_pixels(np.asarray(image)) for image in images])
+    return torch.cat([model.from_pixels(image) for image in floats(images)])

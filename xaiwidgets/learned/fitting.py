@@ -19,6 +19,7 @@ from xaiwidgets.learned.decoding import DecoderTraining
 from xaiwidgets.learned.features import features, signature
 from xaiwidgets.learned.resuming import resume, save
 from xaiwidgets.learned.store import keep
+from xaiwidgets.learned.teaching import floats
 from xaiwidgets.learned.upconv import fresh
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Fitting:
             self.optimizer = torch.optim.Adam(self.network.parameters(), self.rate, betas=BETAS)
         self.order = torch.Generator().manual_seed(self.options["seed"])
 
-    def _look(self, images: NDArray[np.float32]) -> Generator[None, Any, tuple[Tensor, Tensor]]:
+    def _look(self, images: NDArray[Any]) -> Generator[None, Any, tuple[Tensor, Tensor]]:
         """Return the features of pictures, and the pictures ``(N, C, h, w)`` at the size that is made."""
         import torch
 
@@ -121,15 +122,16 @@ class Fitting:
         codes: list[Tensor] = []
         wished: list[Tensor] = []
         for start in range(0, len(images), LOOK):
-            part = [self.model.from_pixels(np.asarray(image)) for image in images[start : start + LOOK]]
-            codes.append(features(self.model, self.feature, torch.cat(part)).clone())
+            some = floats(images[start : start + LOOK])
+            inputs = torch.cat([self.model.from_pixels(image) for image in some])
+            codes.append(features(self.model, self.feature, inputs).clone())
             if start == 0 and codes[0][0].numel() * 4 * len(images) > KEPT:
                 size = codes[0][0].numel() * 4 * len(images) / 1e9
                 raise InvalidKnob(
                     f"feature must be small enough to be kept for all pictures; {self.feature!r} takes {size:.1f} GB "
                     f"for {len(images)}. Take a deeper layer, or fewer pictures."
                 )
-            pixels = torch.from_numpy(np.array(images[start : start + LOOK]).transpose(0, 3, 1, 2)).float()
+            pixels = torch.from_numpy(some.transpose(0, 3, 1, 2).copy())
             if tuple(pixels.shape[-2:]) != side:
                 resize = torch.nn.functional.interpolate
                 pixels = resize(pixels, size=side, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _what(fit: Fitting) -> dict[str, Any]:
     """Return what must be the same for a training to go on."""
     fixed = {name: value for name, value in fit.options.items() if name != "rate"}
-    return {**fixed, "signature": signature(fit.model, fit.feature), "pictures": fit.pictures.digest()}
+    return {**fixed, "signature": signature(fit.model, fit.feature), "pictures": fit.pictures.digest}
 
 
 def save(fit: Fitting, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,17 +32,24 @@ WANTED = (
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures ``(N, H, W, C)`` in [0, 1] at a network's size, to learn from and to test with."""
+    """Pictures ``(N, H, W, C)`` at a network's size, to learn from and to test with: in [0, 1], or of uint8."""
 
-    train: NDArray[np.float32]
-    test: NDArray[np.float32]
+    train: NDArray[Any]
+    test: NDArray[Any]
 
+    @cached_property
     def digest(self) -> str:
-        """Return what tells these pictures from others."""
+        """What tells these pictures from others."""
         digest = hashlib.sha256(f"{self.train.shape} {self.test.shape}".encode())
         for part in (self.train, self.test):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+
+def floats(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Return pictures in [0, 1]."""
+    found: NDArray[np.float32] = images.astype(np.float32)
+    return found / np.float32(255) if images.dtype == np.uint8 else found
 
 
 def digit_pictures(split: str, side: int) -> Labelled:
@@ -126,17 +134,17 @@ def find_pictures(model: Model, wanted: Any, seed: int) -> Generator[None, None,
     return Pictures(images[order[few:]], images[order[:few]])
 
 
-def _array(model: Model, images: NDArray[Any]) -> NDArray[np.float32]:
+def _array(model: Model, images: NDArray[Any]) -> NDArray[Any]:
     channels, height, width = model.input_shape
     if images.ndim != 4 or images.shape[1:] != (height, width, channels):
         raise InvalidImage(f"{WANTED}, here (N, {height}, {width}, {channels}); got an array of shape {images.shape}.")
-    found = images.astype(np.float32) / 255 if images.dtype == np.uint8 else images.astype(np.float32)
-    if not np.isfinite(found).all() or found.min() < 0 or found.max() > 1:
+    found = images if images.dtype == np.uint8 else images.astype(np.float32)
+    if found.dtype != np.uint8 and not (np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1):
         raise InvalidImage(f"{WANTED}; got values from {found.min():g} to {found.max():g}.")
-    return np.asarray(found, np.float32)
+    return found
 
 
-def _read(model: Model, wanted: Any) -> Generator[None, None, NDArray[np.float32]]:
+def _read(model: Model, wanted: Any) -> Generator[None, None, NDArray[np.uint8]]:
     from xaiwidgets.model.references import ReferenceSet, find_references, reference_sets, unnamed
 
     if isinstance(wanted, str) and wanted in {one.name for one in reference_sets()}:
@@ -148,6 +156,7 @@ def _read(model: Model, wanted: Any) -> Generator[None, None, NDArray[np.float32
         raise InvalidImage(f"{WANTED}; got {found}.")
     rows = []
     for number in range(len(wanted)):
-        rows.append(model.preprocessing.pixels(wanted.picture(number)))
+        pixels = model.preprocessing.pixels(wanted.picture(number))
+        rows.append((pixels * 255).round().clip(0, 255).astype(np.uint8))  # thousands of photos must fit in memory
         yield None
-    return np.stack(rows).astype(np.float32)
+    return np.stack(rows)
