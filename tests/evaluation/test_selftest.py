@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 import xaiwidgets as xw
 from xaiwidgets.core.metric_cards import metric_cards
-from xaiwidgets.evaluation import boxes, selftest
+from xaiwidgets.evaluation import boxes, infidelity, input_dominance, selectivity, selftest, sensitivity_n
+from xaiwidgets.evaluation.case import map_of
+from xaiwidgets.evaluation.parts import sums
 from xaiwidgets.evaluation.selftest import CHECKS, Check, Checks, check, near
+from xaiwidgets.evaluation.similarity import pearson
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,8 @@ def test_all_checks_hold(found):
     checks, seconds = found
     assert checks.ok, checks
     assert seconds < 60  # 20 on an idle machine
-    assert len(checks) >= 21
+    assert len(checks) >= 33
+    assert {"sensitivity_n", "infidelity", "selectivity", "input_dominance"} <= {one.metric for one in checks}
     assert {one.metric for one in checks} <= {card.id for card in metric_cards()}
     assert all(one.name and one.seconds >= 0 for one in checks)
 
@@ -43,6 +48,23 @@ def test_a_broken_metric_is_seen(monkeypatch):
     checks = xw.selftest("localization_error")
     assert not checks.ok
     assert [one.ok for one in checks][:2] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("metric", "module", "name", "wrong"),
+    [
+        ("sensitivity_n", sensitivity_n, "pearson", lambda one, other: abs(pearson(one, other))),
+        ("sensitivity_n", sensitivity_n, "sums", lambda values, parts: sums(np.abs(values), parts)),
+        ("infidelity", infidelity, "SLOPES", "another unit"),
+        ("selectivity", selectivity, "sums", lambda values, parts: sums(np.abs(values), parts)),
+        ("input_dominance", input_dominance, "map_of", lambda found: -map_of(found)),
+        ("input_dominance", input_dominance, "spearman", pearson),
+    ],
+)
+def test_a_broken_metric_of_behavior_is_seen(monkeypatch, metric, module, name, wrong):
+    assert xw.selftest(metric).ok
+    monkeypatch.setattr(module, name, wrong)
+    assert not xw.selftest(metric).ok
 
 
 def test_others_add_checks(monkeypatch):
