@@ -175,6 +175,27 @@ def test_a_region_is_drawn_on_the_canvas_and_the_attack_goes_there(make_lab):
     assert "data=region" in lab._code()
 
 
+def test_a_pattern_is_painted_on_the_canvas_and_grad_cam_shows_it(make_lab):
+    lab = make_lab("coffee", method="grad_cam", metric="gradcam_manipulation")
+    assert not panel(lab).painter.on
+    lab.put(kind="image")
+    painter = panel(lab).painter
+    assert painter.on
+    face = lab.score.maps["planted"]
+    side = painter.stage.size[0] / 7
+    for event, column in (("mouse_down", 0.5), ("mouse_move", 1.5), ("mouse_move", 2.5), ("mouse_up", 2.5)):
+        painter.stage.canvas._handle_custom_msg({"event": event, "x": column * side, "y": 0.5 * side}, [])
+    assert lab.experiment.pattern[0] == (1, 1, 1, 0, 0, 0, 0)
+    planted = lab.score.maps["planted"]
+    assert not np.array_equal(planted, face)
+    assert planted[:6, :20].mean() > 10 * planted[10:].mean()
+    shown = lab.score.maps["of the manipulated network"]
+    assert shown[:6, :20].mean() > 3 * shown[10:].mean()
+    assert "data=pattern" in lab._code()
+    painter.clear.click()
+    assert np.array_equal(lab.score.maps["planted"], face)
+
+
 def test_settings_run_the_test_anew_and_thresholds_do_not(make_lab, spent, send):
     lab = make_lab(method="saliency", metric="deletion")
     first = lab.score

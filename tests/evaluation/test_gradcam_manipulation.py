@@ -229,3 +229,23 @@ def test_bad_input(model):
     scene = shapes("test", 1).scene(0)
     with pytest.raises(xw.errors.NotApplicable, match="a class"):
         xw.evaluate(model, scene, "grad_cam", ID, target=model.unit("features.4", 0))
+
+
+@pytest.mark.parametrize("kind", ["image", "malicious"])
+def test_a_drawn_pattern_is_what_is_planted(kind):
+    """The map of the manipulated network is the pattern: where it is painted, and nowhere else."""
+    model, scene = xw.load_model("shapes_gap"), shapes("test", 1).scene(0)
+    pattern = np.zeros((7, 7), np.float32)
+    pattern[1, 1:6] = pattern[1:6, 1] = 1
+    score = xw.evaluate(model, scene, "grad_cam", "gradcam_manipulation", kind=kind, data=pattern)
+    rows, columns = np.ogrid[:48, :48]
+    drawn = pattern[rows * 7 // 48, columns * 7 // 48]
+    shown = score.maps["of the manipulated network"]
+    assert np.corrcoef(shown.ravel(), drawn.ravel())[0, 1] > 0.8
+    assert score.details["largest_change"] < 1e-3
+    assert np.isnan(score.details["accuracy"][0])
+    with pytest.raises(xw.errors.InvalidKnob, match="kind must be one of image, malicious"):
+        xw.evaluate(model, scene, "grad_cam", "gradcam_manipulation", kind="constant", data=pattern)
+    for wrong in (np.zeros((7, 7)), np.full((7, 7), 2.0), np.full((7, 7), np.nan)):
+        with pytest.raises(xw.errors.InvalidImage, match="picture must be"):
+            xw.evaluate(model, scene, "grad_cam", "gradcam_manipulation", kind=kind, data=wrong)

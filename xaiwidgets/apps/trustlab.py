@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from xaiwidgets.core.scores import Limit, Score
     from xaiwidgets.model.model import Model
     from xaiwidgets.studio.album import Album
-    from xaiwidgets.studio.experiment import Region
+    from xaiwidgets.studio.experiment import Pattern, Region
     from xaiwidgets.studio.tables import Table
 
 
@@ -305,6 +305,9 @@ class TrustLab(w.VBox):
         if 0 <= top < bottom <= 1 and 0 <= left < right <= 1:
             self._ask(self.studio.experiment.replace(region=region))
 
+    def _paint(self, pattern: Pattern | None) -> None:
+        self._ask(self.studio.experiment.replace(pattern=pattern))
+
     def _run(self) -> None:
         if self._table_name:
             self.studio.tabulate(self._table_name)
@@ -428,6 +431,8 @@ class TrustLab(w.VBox):
                     reel=studio.reel,
                     level=255 * sum(studio.preprocessing.std) / len(studio.preprocessing.std),
                     region=experiment.aim,
+                    paints=experiment.paints,
+                    pattern=experiment.sketch,
                 )
             )
             if self.stagebox.children != (panel.box,):
@@ -435,7 +440,7 @@ class TrustLab(w.VBox):
 
     def _panel(self, metric: str) -> Panel:
         if metric not in self._panels:
-            self._panels[metric] = panel_for(metric_card(metric), self._aim)
+            self._panels[metric] = panel_for(metric_card(metric), self._aim, self._paint)
         return self._panels[metric]
 
     def _on_table(self, table: Table) -> None:

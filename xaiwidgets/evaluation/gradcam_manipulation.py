@@ -11,7 +11,7 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Score
-from xaiwidgets.errors import NotApplicable
+from xaiwidgets.errors import InvalidKnob, NotApplicable
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import random_map
 from xaiwidgets.evaluation.examples import labelled, seen
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from xaiwidgets.evaluation.case import Case
     from xaiwidgets.model.model import Model
 
+#: Kinds that show a pattern that somebody has drawn.
+DRAWN = ("image", "malicious")
 #: Pictures a pass, for accuracies.
 BATCH = 16
 
@@ -48,20 +50,22 @@ class GradcamManipulation:
     """Cosine of a method's maps of a network and of its manipulated copy (Viering et al. 2019, section 3), in [-1, 1].
 
     1 for a method that cannot be deceived so. For ``malicious``, of the photo with the trigger on it. ``data``, if
-    given: labelled pictures or scenes for the accuracies. ``details``: ``model``, the manipulated network, which can be
-    explained like any other; ``accuracy`` before and after; ``largest_change`` of a probability, on ``data`` or on the
-    photo; ``planted``, the cosine of the new map with what was planted; ``clean``, the value without the trigger.
-    ``controls``: what Grad-CAM gets, and a map of random numbers. Reduction: ``abs``.
+    given: labelled pictures or scenes for the accuracies, or, for ``image`` and ``malicious``, an array ``(h, w)`` in
+    [0, 1]: the pattern that is planted, brought to the size of the last map. ``details``: ``model``, the manipulated
+    network, which can be explained like any other; ``accuracy`` before and after; ``largest_change`` of a
+    probability, on ``data`` or on the photo; ``planted``, the cosine of the new map with what was planted; ``clean``,
+    the value without the trigger. ``controls``: what Grad-CAM gets, and a map of random numbers. Reduction: ``abs``.
 
     Raises:
         NotApplicable: the network's head cannot be given another channel, or a hidden unit is explained.
+        InvalidImage: a pattern is not in [0, 1], or 0 everywhere. InvalidKnob: it is given for another kind.
     """
 
     kind: str = knob(
         "constant",
         Choice(("constant", "image", "semi_random", "malicious")),
         label="Manipulation",
-        help="What is planted; malicious: nothing, until a trigger is on the photo.",
+        help="What is planted; image and malicious can show what you draw, malicious once a trigger is on the photo.",
     )
     strength: float = knob(
         0.0,
@@ -86,7 +90,10 @@ class GradcamManipulation:
             raise NotApplicable("gradcam_manipulation", "a class", f"{case.target.name} is a hidden unit")
         clean = yield from case.attribution()
         yield None
-        made = manipulate(case.model, self.kind, strength=self.strength, images=case.image, seed=case.seed)
+        pattern = self.pattern(case)
+        made = manipulate(
+            case.model, self.kind, picture=pattern, strength=self.strength, images=case.image, seed=case.seed
+        )
         yield None
         method = self.moved(case)
         shown, one, without = case.image, clean, math.nan
@@ -127,6 +134,14 @@ class GradcamManipulation:
             warnings=("W_DEGENERATE",) if empty else (),
         )
 
+    def pattern(self, case: Case) -> NDArray[np.float32] | None:
+        """Return the pattern that is to be planted, if one is given."""
+        if not is_pattern(case.data):
+            return None
+        if self.kind not in DRAWN:
+            raise InvalidKnob(f"kind must be one of {', '.join(DRAWN)} to plant a pattern; got {self.kind!r}.")
+        return np.asarray(case.data, np.float32)
+
     def moved(self, case: Case) -> Any:
         """Return the case's method for the manipulated network, whose layers have other names."""
         layer = getattr(case.method, "layer", "")
@@ -151,6 +166,11 @@ class GradcamManipulation:
         return found
 
 
+def is_pattern(data: Any) -> bool:
+    """Return whether data of a case is a pattern to be planted, and not labelled pictures."""
+    return isinstance(data, np.ndarray) and data.ndim == 2
+
+
 def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
     """Return the cosine of two maps; NaN if one is 0 everywhere."""
     first, second = (np.asarray(values, np.float64).ravel() for values in (one, other))
@@ -172,7 +192,8 @@ def answers(case: Case, made: Model, image: Tensor) -> Generator[None, None, tup
 
     Without labelled pictures, accuracies are NaN and the change is that on the photo.
     """
-    inputs, labels = (lambda numbers: image, [-1]) if case.data is None else labelled(case.model, case.data)
+    known = case.data is not None and not is_pattern(case.data)
+    inputs, labels = labelled(case.model, case.data) if known else (lambda numbers: image, [-1])
     right, change = [0, 0], 0.0
     for start in range(0, len(labels), BATCH):
         part = inputs(range(start, min(start + BATCH, len(labels))))
@@ -182,5 +203,4 @@ def answers(case: Case, made: Model, image: Tensor) -> Generator[None, None, tup
             wanted = labels[start : start + BATCH]
             right[number] += sum(int(a) == b for a, b in zip(found.argmax(dim=1), wanted, strict=True))
         yield None
-    known = case.data is not None
     return (*(count / len(labels) if known else math.nan for count in right), change, len(labels))  # type: ignore[return-value]

@@ -22,9 +22,17 @@ AIMED = ("attack", "target")
 #: Where an attack goes before a person has said so.
 FIRST_REGION = (0.05, 0.05, 0.3, 0.3)
 
+#: The test that plants a pattern which a person may paint, its hyper-parameter that says what is planted, and the
+#: values of it that take a pattern.
+PAINTED = ("gradcam_manipulation", "kind", ("image", "malicious"))
+#: Rows and columns of such a pattern.
+CELLS = 7
+
 Settings = tuple[tuple[str, Any], ...]
 #: (top, left, bottom, right) in shares of the picture.
 Region = tuple[float, float, float, float]
+#: Rows of cells, 1 where they are painted.
+Pattern = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Experiment:
             another test is chosen.
         limits: thresholds by the test's id, in place of those that are written down; they never start a computation.
         region: where a person wants an attack to go, in shares of the picture; ``aim`` has what holds.
+        pattern: what a person has painted for a network to show, cell by cell; ``sketch`` has what holds.
         seed: of all that the test draws.
     """
 
@@ -46,6 +55,7 @@ class Experiment:
     settings: tuple[tuple[str, Settings], ...] = ()
     limits: tuple[tuple[str, Limit], ...] = ()
     region: Region | None = None
+    pattern: Pattern | None = None
     seed: int = 0
 
     @property
@@ -61,7 +71,7 @@ class Experiment:
     @property
     def question(self) -> tuple[Any, ...]:
         """What a computation depends on; the key of the cache of scores."""
-        return self.lens.question, self.metric, self.knobs, self.aim, self.seed
+        return self.lens.question, self.metric, self.knobs, self.aim, self.sketch, self.seed
 
     @property
     def aims(self) -> bool:
@@ -73,6 +83,17 @@ class Experiment:
     def aim(self) -> Region | None:
         """The region that the attack goes for; ``None`` for tests and attacks that have none."""
         return (self.region or FIRST_REGION) if self.aims else None
+
+    @property
+    def paints(self) -> bool:
+        """Whether the chosen test plants a pattern that a person may paint."""
+        metric, name, values = PAINTED
+        return self.metric == metric and self.knob(name) in values
+
+    @property
+    def sketch(self) -> Pattern | None:
+        """The painted pattern; ``None`` for tests that plant none, and where what is built in is planted."""
+        return self.pattern if self.paints else None
 
     def knob(self, name: str) -> Any:
         """Return a hyper-parameter of the chosen test, its default when it was not changed."""

@@ -223,7 +223,9 @@ class TrustStudio(Studio):
             self._publish("offers", model.offers)
         target = self.target(lens)
         found = yield from self._map(turn, lens)
-        data = self._aim(experiment, (image.shape[2], image.shape[3]))
+        sketch = experiment.sketch
+        aim = self._aim(experiment, (image.shape[2], image.shape[3]))
+        data = aim if sketch is None else np.array(sketch, np.float32)
         case = Case(
             model, image, lens.make(), target, seed=experiment.seed, name=lens.image, attribution=found, data=data
         )

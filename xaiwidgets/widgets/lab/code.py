@@ -36,6 +36,9 @@ def code_for_experiment(experiment: Experiment, model: str, target: str, image: 
         lines += ["import numpy as np", "height, width = model.preprocessing.size"]
         lines += ["region = np.zeros((height, width), bool)", f"region[{rows}, {columns}] = True"]
         more += ", data=region"
+    if experiment.sketch is not None:
+        lines += ["import numpy as np", f"pattern = np.array({[list(row) for row in experiment.sketch]}, np.float32)"]
+        more += ", data=pattern"
     words = " ".join(target.split())
     lines.append(f"method = {method}")
     lines.append(

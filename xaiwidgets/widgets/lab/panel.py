@@ -41,6 +41,7 @@ class Shot:
         reel: makes the picture of a removal score after a count of pixels.
         level: what one unit of the network's input is in levels of 255.
         region: where an attack aims at, in shares of the picture.
+        paints: whether there is a pattern to paint. ``pattern``: the one that a person has painted.
     """
 
     question: Any
@@ -52,6 +53,8 @@ class Shot:
     reel: Callable[[Score], Callable[[int], NDArray[np.uint8]] | None] = lambda _: None
     level: float = 127.5
     region: tuple[float, float, float, float] | None = None
+    paints: bool = False
+    pattern: tuple[tuple[int, ...], ...] | None = None
 
 
 class Panel:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from xaiwidgets.studio.experiment import aimable
+from xaiwidgets.studio.experiment import PAINTED, aimable
 from xaiwidgets.widgets.lab.attack import Attack
 from xaiwidgets.widgets.lab.panel import Panel
+from xaiwidgets.widgets.lab.planted import Planted
 from xaiwidgets.widgets.lab.randomization import Randomization
 from xaiwidgets.widgets.lab.removal import Removal
 from xaiwidgets.widgets.lab.sensitivity import Sensitivity
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xaiwidgets.core.metric_cards import MetricCard
+    from xaiwidgets.studio.experiment import Pattern
 
 PANELS: dict[str, type[Panel]] = {
     "model_parameter_randomization": Randomization,
@@ -27,8 +29,17 @@ PANELS: dict[str, type[Panel]] = {
 }
 
 
-def panel_for(card: MetricCard, aimed: Callable[[tuple[float, float, float, float]], Any]) -> Panel:
-    """Return a new panel for a test; ``aimed`` is called with the region that a person draws for an attack."""
+def panel_for(
+    card: MetricCard,
+    aimed: Callable[[tuple[float, float, float, float]], Any],
+    painted: Callable[[Pattern | None], Any],
+) -> Panel:
+    """Return a new panel for a test.
+
+    ``aimed`` is called with the region that a person draws for an attack, ``painted`` with the pattern to be planted.
+    """
+    if card.id == PAINTED[0]:
+        return Planted(painted)
     if aimable(card):
         return Attack(aimed)
     return PANELS.get(card.id, Panel)()
