@@ -38,7 +38,7 @@ class App(w.VBox):
     def __init__(self, model: Model | str | None = None, image: Any = "coffee") -> None:
         super().__init__()
         self.tabs = w.ToggleButtons(options=PAGES, tooltips=TOOLTIPS)
-        self.tabs.style.button_width = "96px"
+        self.tabs.style.button_width = "auto"  # five of them fit into one row of a page of 1024 px
         self.tabs.add_class("xai-tabs")
         self.explorer = Explorer(model, image, nav=self.tabs)
         self.synthesislab: SynthesisLab | None = None

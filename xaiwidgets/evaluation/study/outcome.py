@@ -54,7 +54,8 @@ class Summary:
     """One method, or all: mean score over items with its 95 % bootstrap interval, and how likely guessing gives it.
 
     ``p`` is two-sided, by ``test``: ``binomial`` over all answers, against the share that is right by chance, or
-    ``Wilcoxon`` over the items' mean scores, against 0; NaN before there is an answer.
+    ``Wilcoxon`` over the items' mean scores, against 0; NaN before there is an answer. Where items have unequally
+    many options, the binomial test takes their mean chance.
     """
 
     group: str
