@@ -247,6 +247,9 @@ class HumanStudy(w.VBox):
             with self._lock:
                 self.file = self._open(study)
                 self._ask()
+        except GeneratorExit:
+            self._stopped()  # once more: the step under way may have said what it did after Stop was pressed
+            raise
         finally:
             with UI_LOCK:
                 self._lock_choices(False)
@@ -254,6 +257,9 @@ class HumanStudy(w.VBox):
 
     def _halt(self) -> None:
         self.runner.stop()
+        self._stopped()
+
+    def _stopped(self) -> None:
         self._say("Stopped; Start makes the study anew", "stopped")
 
     # -- questions --------------------------------------------------------------------------------------------------
