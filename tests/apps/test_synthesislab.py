@@ -25,7 +25,7 @@ from xaiwidgets.errors import UnknownMethod
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.zoo import load_model
 from xaiwidgets.studio.studio import VIEW
-from xaiwidgets.synthesis.presets import PRESETS
+from xaiwidgets.synthesis.presets import PRESETS, PRINTED
 from xaiwidgets.widgets.snapshots import MOST
 
 LONG = 30.0
@@ -205,6 +205,24 @@ def test_a_preset_sets_all_live_knobs_of_the_run(app, name):
     assert marked == [name]
     assert app.run.result.step == 3  # the same run
     assert app.status._kind == "idle"
+
+
+def test_each_method_has_its_own_presets(app):
+    def shown():
+        return [chip.description for chip in app.preset_chips.children]
+
+    assert shown() == [preset.title for preset in PRESETS.values()]
+    app._method_chosen("regularized_optimization")
+    assert shown() == [preset.title for preset in PRINTED.values()]
+    app.presets["printed_2"].click()
+    app.step.click()
+    app.step.click()
+    knobs = app.run.result.state.knobs
+    assert (knobs["decay"], knobs["clip_norm"], knobs["rate"]) == (0.3, 20.0, "constant")
+    app.presets["calm"].click()  # of the other method: nothing changes
+    assert app.lane.knobs["decay"] == 0.3
+    app._method_chosen("class_model_visualization")
+    assert app.preset_box.layout.display == "none"
 
 
 def test_moving_a_regularizer_acts_at_the_next_step_and_leaves_a_tick(app):

@@ -29,7 +29,7 @@ from xaiwidgets.studio.live import Ask, LiveRun
 from xaiwidgets.studio.rota import Rota
 from xaiwidgets.studio.runner import SyncRunner
 from xaiwidgets.studio.studio import VIEW
-from xaiwidgets.synthesis.presets import PRESETS
+from xaiwidgets.synthesis.presets import PRESETS_OF, presets_of
 from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
@@ -193,7 +193,13 @@ class SynthesisLab(w.VBox):
             for lane in self.lanes:
                 lane.view.close()
             forms = (form.box for pair in self._forms.values() for form in pair)
-            close_tree(*self.children, self.layout, *forms, keep=() if self._nav is None else (self._nav,))
+            close_tree(
+                *self.children,
+                *self.presets.values(),
+                self.layout,
+                *forms,
+                keep=() if self._nav is None else (self._nav,),
+            )
         super().close()
 
     # -- building ---------------------------------------------------------------------------------------------------
@@ -205,7 +211,8 @@ class SynthesisLab(w.VBox):
         self.form_place, self.fixed_place = w.VBox(), w.VBox()
         self.status = StatusLine()
         self.scrubber = Scrubber(self._sought)
-        self.presets = {name: self._button(preset.title, preset.idea, "xai-chip") for name, preset in PRESETS.items()}
+        known = [(name, preset) for presets in PRESETS_OF.values() for name, preset in presets.items()]
+        self.presets = {name: self._button(preset.title, preset.idea, "xai-chip") for name, preset in known}
         for name, chip in self.presets.items():
             chip.on_click(lambda _, name=name: self._preset(name))
         self.start = self._button("Start", "Begin a new run", "xai-plain", "xai-primary")
@@ -258,9 +265,9 @@ class SynthesisLab(w.VBox):
         runs.add_class("xai-tools")
         main = w.VBox([self.lanes_box, self.status.progress, self.scrubber.box, runs, self.files.box, self._probe])
         main.add_class("xai-lower")
-        chips = w.Box(list(self.presets.values()))
-        chips.add_class("xai-chips")
-        self.preset_box = w.VBox([label("Presets"), chips])
+        self.preset_chips = w.Box()
+        self.preset_chips.add_class("xai-chips")
+        self.preset_box = w.VBox([label("Presets"), self.preset_chips])
         self.live_label = label("Acts at the next step")
         right = w.VBox(
             [
@@ -341,7 +348,8 @@ class SynthesisLab(w.VBox):
                 show(heading, bool(form.controls))
                 if place.children != (form.box,):
                     place.children = (form.box,)
-            show(self.preset_box, lane.method == METHOD)
+            self.preset_chips.children = tuple(self.presets[name] for name in presets_of(lane.method))
+            show(self.preset_box, bool(self.preset_chips.children))
             self._mark_preset(lane.preset)
             self._on_state(lane)
             self._scrub(lane)
@@ -406,7 +414,10 @@ class SynthesisLab(w.VBox):
         self._restart()
 
     def _preset(self, name: str) -> None:
-        values = dict(PRESETS[name].knobs)
+        presets = presets_of(self.lane.method)
+        if name not in presets:  # a chip of another method, which is not shown: a page may send anything
+            return
+        values = dict(presets[name].knobs)
         self.form.set(values)
         self._adopt(values)
         self._mark_preset(name)
@@ -473,9 +484,8 @@ class SynthesisLab(w.VBox):
         lane.knobs.update({name: force[name] for name in names})
         if lane is self.lane:
             self.form.set({name: force[name] for name in names})
-            self._mark_preset(
-                next((n for n, p in PRESETS.items() if all(force.get(k) == v for k, v in p.knobs.items())), "")
-            )
+            presets = presets_of(lane.method).items()
+            self._mark_preset(next((n for n, p in presets if p.knobs.items() <= force.items()), ""))
 
     def _key(self, lane: Lane, key: str) -> None:
         """Space holds a run and lets it go on, the arrows go back and forth, f forks."""

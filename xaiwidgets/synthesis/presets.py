@@ -158,6 +158,13 @@ PRINTED: dict[str, Preset] = {
 }
 
 
+#: By the method's id; the first of each is its default. Names are told apart over all methods.
+PRESETS_OF: Mapping[str, Mapping[str, Preset]] = {
+    "activation_maximization": PRESETS,
+    "regularized_optimization": PRINTED,
+}
+
+
 def presets_of(method: str) -> Mapping[str, Preset]:
     """Return the presets of a synthesizer by its id; the first is its default. Most have none."""
-    return {"activation_maximization": PRESETS, "regularized_optimization": PRINTED}.get(method, {})
+    return PRESETS_OF.get(method, {})
