@@ -60,6 +60,11 @@ def press(app, key):
     )
 
 
+def shown(app):
+    (one,) = (part for part in app._parts if part.layout.display != "none")
+    return one
+
+
 def choices(app):
     return [one.choice for one in app.file.answers]
 
@@ -68,12 +73,13 @@ def test_all_is_answered_by_keys_and_buttons_and_the_results_are_there(make):
     app = make(study())
     app.start.click()
     assert "Question 1 of 4" in app.place.value
+    assert shown(app) is app.question.box
     press(app, "2")
     press(app, "ArrowRight")
     press(app, "ArrowLeft")
     app.question.buttons[2].click()
     assert choices(app) == [2, 5, 1, 3]
-    assert app.ending in app.main.children
+    assert shown(app) is app.ending
     assert "hidden_method" in app.results_view.value
     assert "hidden_network" in app.results_view.value
     assert "download='study.csv'" in app.results_view.value
@@ -121,7 +127,7 @@ def test_the_next_rater_sees_the_other_side(make):
         press(app, "1")
     app.again.click()
     assert app.rater.value == 2
-    assert app.welcome in app.main.children
+    assert shown(app) is app.welcome
     app.start.click()
     assert all(first[trial.item] != trial.turn for trial in app.file.trials)
     for _ in range(4):

@@ -13,7 +13,7 @@ LOADED, SOON = 60_000, 20_000
 
 
 def says(page, words, timeout=SOON):
-    page.wait_for_function("words => document.body.innerText.includes(words)", arg=words, timeout=timeout)
+    page.wait_for_function("words => !!document.body?.innerText.includes(words)", arg=words, timeout=timeout)
 
 
 def drawn(page):

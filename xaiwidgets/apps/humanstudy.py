@@ -119,8 +119,7 @@ class HumanStudy(w.VBox):
             self.runner.close()
             self._catch_up.close()
             self.question.close()
-            pages = (self.welcome, self.ending, self.question.box, *self.children)
-            close_tree(*pages, self.layout, keep=() if self._nav is None else (self._nav,))
+            close_tree(*self.children, self.layout, keep=() if self._nav is None else (self._nav,))
         super().close()
 
     # -- building ---------------------------------------------------------------------------------------------------
@@ -162,14 +161,17 @@ class HumanStudy(w.VBox):
         head = w.HBox([title, *([self._nav] if self._nav is not None else []), self.place])
         self._probe = make_canvas(1, 1, "xai-hello")
         self._catch_up = CatchUp(self, self._probe)
-        self.main = w.VBox([self.status.progress, self._probe, self.welcome])
+        self._parts = (self.welcome, self.question.box, self.ending)
+        self.main = w.VBox([self.status.progress, self._probe, *self._parts])
         sheet = w.HTML(f"<style>{CSS}</style>")
         sheet.layout.display = "none"
         foot = w.VBox([self.status.line])
         self.children = (style(), sheet, page(head=head, main=self.main, foot=foot))
 
     def _turn_to(self, part: w.Widget) -> None:
-        self.main.children = (self.status.progress, self._probe, part)
+        # all are in the page from the start: what has no view yet cannot be given the focus
+        for one in self._parts:
+            one.layout.display = None if one is part else "none"
 
     # -- the welcome ------------------------------------------------------------------------------------------------
 
@@ -234,6 +236,7 @@ class HumanStudy(w.VBox):
         self.mode.disabled = busy or self._given is not None
 
     def _prepare(self, mode: str) -> Iterator[None]:
+        ended = False
         try:
             study = self._given or self._stored(mode)
             if study is None:
@@ -247,20 +250,16 @@ class HumanStudy(w.VBox):
             with self._lock:
                 self.file = self._open(study)
                 self._ask()
-        except GeneratorExit:
-            self._stopped()  # once more: the step under way may have said what it did after Stop was pressed
-            raise
+            ended = True
         finally:
+            if not ended:  # stopped; after an error, that is said next
+                self._say("Stopped; Start makes the study anew", "stopped")
             with UI_LOCK:
                 self._lock_choices(False)
                 self.stop.layout.display = "none"
 
     def _halt(self) -> None:
-        self.runner.stop()
-        self._stopped()
-
-    def _stopped(self) -> None:
-        self._say("Stopped; Start makes the study anew", "stopped")
+        self.runner.stop()  # the worker says so when it has
 
     # -- questions --------------------------------------------------------------------------------------------------
 
@@ -274,12 +273,12 @@ class HumanStudy(w.VBox):
                 self._end()
                 return
             count = len(file.trials)
-            self.place.value = f"<span class='xai-muted'>Question {trial.place + 1} of {count}</span>"
             kept = "1 answer is" if trial.place == 1 else f"{trial.place} answers are"
             self._say(f"{kept} kept; you can close the page and go on later", "paused", trial.place / count)
             self.question.show(file.study, trial)
             self._turn_to(self.question.box)
             self.question.focus()
+            self.place.value = f"<span class='xai-muted'>Question {trial.place + 1} of {count}</span>"
 
     def _answered(self, choice: int, seconds: float) -> None:
         with self._lock:
