@@ -888,6 +888,25 @@ def test_a_fork_has_its_own_knobs_and_both_are_seen(app, digits):
     assert app.form.controls["blur_width"].value == 4.0
 
 
+def test_the_status_is_that_of_the_run_whose_knobs_are_shown(app):
+    steps_to(app, 3)
+    app.forks.click()
+    steps_to(app, 5)
+    assert "step 5" in app.status.line.value
+    app.lanes[0].view.name.click()
+    assert "step 3" in app.status.line.value
+    app.lanes[1].view.name.click()
+    app.lanes[1].view.away.click()
+    assert "step 3" in app.status.line.value
+
+
+def test_an_error_is_forgiven_when_something_else_is_asked_for(app):
+    upload(app, b"{}")
+    assert "xai-error" in app.status.line.value
+    app.reset.click()
+    assert app.status.line.value.count("xai-error") == 0
+
+
 def test_a_fork_of_the_past_leaves_the_first_run_at_its_end(app):
     steps_to(app, 9)
     app.scrubber.slider.value = 4

@@ -303,6 +303,7 @@ class SynthesisLab(w.VBox):
         if lane in self.lanes and lane is not self.lane:
             self.lane = lane
             self._show_lane()
+            self._tell_state()
 
     def _drop(self, lane: Lane) -> None:
         """Close a lane; the last one stays."""
@@ -313,7 +314,13 @@ class SynthesisLab(w.VBox):
         if lane is self.lane:
             self.lane = self.lanes[0]
         self._show_lane()
+        self._tell_state()
         lane.view.close()
+
+    def _tell_state(self) -> None:
+        """Let a run that rests say where it is, since the line of another one is on screen."""
+        if self.run.state in ("paused", "done") and not self.run.waiting:
+            self.run.refresh()
 
     def _show_lane(self) -> None:
         """Show what was chosen for the lane in question, and all lanes."""
@@ -388,6 +395,7 @@ class SynthesisLab(w.VBox):
 
     def _each(self, deed: Callable[[Lane], Any]) -> None:
         """Do something with all runs, or with the one whose knobs are shown."""
+        self.status.forgive()
         for lane in list(self.lanes) if self.together.value and len(self.lanes) > 1 else [self.lane]:
             deed(lane)
 
