@@ -361,3 +361,12 @@ def test_every_stage_of_the_bundled_network(bundled):
     woken = invert(bundled, "chelsea", layer="bn2", leaky=True)[-1]
     print(woken.terms)
     assert woken.terms["squared_error"] < 0.4
+
+
+def test_a_layer_without_a_unit_is_the_one_that_is_inverted():
+    model = xw.load_model("shapes_gap")
+    name = model.stages[0].name
+    photo = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+    found = xw.synthesize(model, "representation_inversion", image=photo, layer=name, iterations=2)
+    assert found.provenance.knobs["layer"] == name
+    assert found.provenance.target == ""

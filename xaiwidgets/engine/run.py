@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from xaiwidgets.core.cards import cards, resolve
+from xaiwidgets.core.cards import card, cards, resolve
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.core.results import Attribution, Provenance, Synthesis
 from xaiwidgets.engine.replay import events_of, replayed
@@ -188,7 +188,8 @@ def synthesize(
         method: a synthesizer's id with hyper-parameters as keywords, or an object.
         target: class index, label or WordNet id, or an objective (see ``xaiwidgets.objectives``); or give ``layer`` and
             ``unit``. Methods that make a picture for no class, such as inversions, take none.
-        layer: name of a layer. With a layer that gives one score a class, ``unit`` may be a label.
+        layer: name of a layer. With a layer that gives one score a class, ``unit`` may be a label. Without a unit, the
+            ``layer`` of a method that looks at one, such as an inversion.
         unit: a channel of ``layer``.
         image: the photo to start from, or that is changed or made again, for methods that need one or can use one.
         **knobs: hyper-parameters.
@@ -210,6 +211,8 @@ def synthesize_steps(
 ) -> Iterator[Synthesis]:
     """Yield the picture as it grows; see ``synthesize``. Closing the generator cancels the work."""
     _check_model(model)
+    if layer and unit is None and isinstance(method, str) and any(k.name == "layer" for k in card(method).knobs):
+        knobs, layer = {**knobs, "layer": layer}, ""  # of a method that looks at a layer, not at a unit of it
     made = _of_kind("synthesizer", resolve(method, **knobs))
     asks = type(made).card.asks
     if target is None and not layer and unit is None and "target" not in asks:
