@@ -35,7 +35,7 @@ def test_espresso_is_certain_with_the_default(model):
     assert float(model.probabilities(model.from_pixels(found.image))[0, espresso]) >= 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_regularizers_take_away_fine_noise(model):
     bare = run(model, "espresso", **PRESETS["none"].knobs, iterations=32)
     blurred = run(model, "espresso", **{**PRESETS["none"].knobs, "blur_width": 1.0}, iterations=32)

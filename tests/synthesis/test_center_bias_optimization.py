@@ -120,7 +120,7 @@ def test_a_photo_must_be_given_to_start_from_it(model):
         run(model, 1, start="photo")
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_the_bundled_network_sees_its_class():
     model = xw.load_model()
     found = run(model, "zebra", pace=0.15)[-1]

@@ -94,7 +94,7 @@ def test_the_stretched_picture_and_what_clipping_costs_are_told(conv_net):
     assert note.endswith(f"has probability {chance:.3f}.")
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_the_bundled_network_is_certain():
     found = run(xw.load_model(), "espresso")[-1]
     assert found.terms["probability"] > 0.9

@@ -202,7 +202,7 @@ def test_what_cannot_be_is_said(conv_net, knobs, words):
         run(conv_net, 1, **knobs)
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_on_the_bundled_network_patches_come_nearer_at_little_cost():
     """Mean patch distance 4.15, 3.33, 1.81 at a weight of 0, 1, 5, and a logit of 26, 30, 27 (espresso)."""
     model = xw.load_model()

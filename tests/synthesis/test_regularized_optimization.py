@@ -183,6 +183,6 @@ def test_high_frequencies_are_taken_away():
     assert share(run(model, 1)[-1]) < 0.7 * bare
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_the_bundled_network_is_certain():
     assert run(xw.load_model(), "espresso", iterations=128)[-1].terms["probability"] > 0.8
