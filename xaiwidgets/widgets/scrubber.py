@@ -42,9 +42,11 @@ class Scrubber:
                 self.slider = self._make()
                 self._place.children = (self.slider,)
                 close_tree(old)
-            self.step, self.last = step, last
+            # where a person has put it, it may have gone on in the browser: only a run that goes on moves it
+            moved, self.step, self.last = step != self.step, step, last
             self.slider.disabled = last < 1
-            self._stand(max(step, 1))
+            if moved:
+                self._stand(max(step, 1))
             self._tell()
 
     def by(self, steps: int) -> None:
@@ -54,7 +56,12 @@ class Scrubber:
 
     def _make(self) -> w.IntSlider:
         slider = w.IntSlider(
-            value=1, min=1, max=self.planned, description="Step", readout=False, disabled=self.last < 1
+            value=min(max(self.step, 1), self.planned),
+            min=1,
+            max=self.planned,
+            description="Step",
+            readout=False,
+            disabled=self.last < 1,
         )
         slider.style.description_width = "32px"
         slider.tooltip = "Go back to any step that was done; Resume goes on from there, Fork keeps what came later, too"
