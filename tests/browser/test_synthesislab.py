@@ -233,14 +233,9 @@ def test_the_steps_can_be_scrubbed_and_resumed_from(maximizer):
     pause(maximizer)
     at = step(maximizer)
     slider(maximizer, "Step").focus()
-    for back in range(1, 5):  # the exact result of a step may come later than the next key
+    for back in range(1, 5):
         maximizer.keyboard.press("ArrowLeft")
-        maximizer.wait_for_function(
-            "words => document.querySelector('.xai-lower > .xai-scrubber .xai-scrubbed2').innerText.startsWith(words)",
-            arg=f"{at - back} of 128",
-            timeout=SOON,
-        )
-    says(maximizer, f"Paused: espresso, step {at - 4}")
+        says(maximizer, f"Paused: espresso, step {at - back}")
     assert f"{at - 4} of 128, 4 later" in maximizer.locator(".xai-lower > .xai-scrubber .xai-scrubbed2").inner_text()
     assert f"over {at - 4} of 128 steps" in maximizer.locator(".xai-lower svg[aria-label]").get_attribute("aria-label")
     maximizer.keyboard.press("End")
