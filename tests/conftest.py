@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Two processes with two threads each would wait for one another; benchmarks want all cores.
 if "benchmark" not in " ".join(sys.argv):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DEFAULT_MARKERS = "not benchmark and not lab"
+#: How the names of all tests that need a browser begin.
+BROWSER = "tests/browser/"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -20,12 +24,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(2, os.cpu_count() or 1) if whole else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests share servers and measure times: they all run in one process, one after the other."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+class Together(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+    """Spreads tests over processes, and keeps those of the browser in one, in order: they share servers and pages.
+
+    The groups that pytest-xdist makes of marks are lost with pytest 9.2, which no longer takes a test's new name.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if nodeid.startswith(BROWSER) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Spread tests as ``Together`` does."""
+    return Together(config, log)
 
 
 class BrowserCount:

@@ -149,6 +149,19 @@ def voila_server() -> Iterator[Callable[..., Server]]:
             signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fail if browser tests run in more than one process: those of a file go on where the last has left the page."""
+    worker = getattr(request.config, "workerinput", None)
+    if worker is None:
+        return
+    mine = tmp_path_factory.getbasetemp().parent / f"browser-{worker['testrunuid']}"
+    with contextlib.suppress(FileExistsError), mine.open("x") as file:
+        file.write(worker["workerid"])
+    if mine.read_text() != worker["workerid"]:
+        pytest.fail("browser tests must all run in one process, see tests/conftest.py")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium of the system; its absence is a failure, never a skip."""

@@ -12,9 +12,9 @@ from browser.pages import canvas_box, choose, ready, settle, slider, status
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-INTERACTIONS = 320
+INTERACTIONS = 240
 #: The kernel is looked at after so many; what it holds at rest goes up and down by a few percent by itself.
-ROUND = 40
+ROUND = 30
 #: In these rounds caches fill, and every method that is used is loaded.
 WARM_UP = 3
 PHOTOS = ("Cup of coffee", "Chelsea the cat", "Temple in China", "Falcon 9 at launch", "Astronaut Eileen Collins")

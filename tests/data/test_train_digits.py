@@ -28,7 +28,7 @@ def one_deterministic_thread():
     torch.use_deterministic_algorithms(deterministic)
 
 
-@pytest.mark.slow
+@pytest.mark.lab
 def test_training_again_gives_the_shipped_weights(one_deterministic_thread):
     net = train_digits.train("digits_gap")
     assert train_digits.accuracy(net) >= 0.95

@@ -99,7 +99,11 @@ def test_no_exception_changes_the_users_module():
     assert model.activations(nets.images(), ["bn"])["bn"].shape == (1, 6, 16, 16)
 
 
-@pytest.mark.parametrize("made", cards(), ids=lambda c: c.id)
+#: Those that go through a network trained for them are closed half way in the laws of synthesis, which train one.
+UNTRAINED = [made for made in cards() if ".learned." not in made.cls.__module__]
+
+
+@pytest.mark.parametrize("made", UNTRAINED, ids=lambda c: c.id)
 def test_a_generator_closed_half_way_changes_nothing(made):
     net = used(nets.f3())
     model = Model(net, size=nets.SIZE)
