@@ -330,6 +330,7 @@ def test_twelve_panels_fit_without_scrolling_sideways(compare):
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_room(compare, width):
     compare.set_viewport_size({"width": width, "height": 900})
+    compare.wait_for_timeout(1500)  # until all parts have their new places, also on a busy machine
     down, across = compare.evaluate(OVERFLOW)
     assert across == 0
     if width == 1440:

@@ -119,6 +119,7 @@ def test_restart_gives_the_map_of_the_settings_on_screen(page, assert_quiet):
     for _ in range(6):
         handle.press("ArrowRight")
     page.wait_for_function("document.querySelector('.xai-coursetold').innerText.startsWith('From the next')")
+    page.wait_for_timeout(3000)  # until all six have arrived: what comes after Restart is a move of the new run
     button(page, "Restart").click()
     page.wait_for_selector(".xai-kind-busy", timeout=LONG)
     end(page)
