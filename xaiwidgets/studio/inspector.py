@@ -22,7 +22,7 @@ PAUSE = 0.8
 #: A report is published at most so often, in seconds, unless it has a new number.
 OFTEN = 0.3
 #: Finished reports that are kept, so that going back costs nothing.
-KEPT = 48
+KEPT = 12
 
 
 class Inspector:
