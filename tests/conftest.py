@@ -24,7 +24,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(2, os.cpu_count() or 1) if whole else 0
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+class Together(LoadScopeScheduling):
     """Spreads tests over processes, and keeps those of the browser in one, in order: they share servers and pages.
 
     The groups that pytest-xdist makes of marks are lost with pytest 9.2, which no longer takes a test's new name.
