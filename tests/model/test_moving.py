@@ -150,6 +150,28 @@ def test_parts_can_be_set_and_tied_weights_stay_tied():
     torch.testing.assert_close(moving.model.logits(image), model.with_weights({"one.weight": new}).logits(image))
 
 
+def test_one_tensor_of_two_layers_is_set_by_either_name():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+            self.two.weight = self.one.weight
+            self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.two(torch.relu(self.norm(self.one(x))))).mean((2, 3)))
+
+    net, image = Shared().eval(), nets.images()
+    moving = MovingModel(Model(net, size=nets.SIZE))
+    before = moving.model.logits(image).clone()
+    new = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    moving.set({"two.weight": new})  # the first is folded with its normalization, which no name says
+    assert not torch.allclose(moving.model.logits(image), before)
+    with torch.no_grad():
+        net.one.weight.copy_(new)
+        torch.testing.assert_close(moving.model.logits(image), net(image), rtol=1e-4, atol=1e-4)
+
+
 def test_wrong_weights_are_refused_and_nothing_is_written():
     model, image = CASES["digits_gap"]()
     moving = MovingModel(model)

@@ -55,7 +55,16 @@ class FusedConv(nn.Module):
         weight = conv.weight.detach()
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         # a kernel with one more row and column of zeros in front does the work of one pixel more padding behind
-        self.wide = functional.pad(weight, (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
+        padded = functional.pad(weight, (1, 0, 1, 0)) if self.same else None
+        self.wide = None if padded is None else padded.contiguous(memory_format=torch.channels_last)
+
+    def follow(self) -> None:
+        """Bring the kernels up to date after the convolution's weights were written to in place."""
+        weight = self.conv.weight
+        if self.weight.data_ptr() != weight.data_ptr():
+            self.weight.copy_(weight)
+        if self.wide is not None:
+            self.wide[..., 1:, 1:].copy_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated output."""
@@ -83,7 +92,7 @@ class FusedConv(nn.Module):
         odd = [t % 2 for t in total]
         if odd == [0, 0]:
             return self.weight, [t // 2 for t in total]
-        if odd == [1, 1] and tuple(conv.dilation) == (1, 1):
+        if odd == [1, 1] and tuple(conv.dilation) == (1, 1) and self.wide is not None:
             return self.wide, [t // 2 + 1 for t in total]
         return self.weight, None
 

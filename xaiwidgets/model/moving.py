@@ -54,7 +54,10 @@ class MovingModel:
             other._shared = {k: v for k, v in model._shared.items() if _is_of(k, *LASTING)}
             other._memo = {k: v for k, v in model._memo.items() if _is_of(k, "forward checked")}
         self.model, self.module = other, own
-        self._tensors = {**dict(own.named_parameters()), **dict(own.named_buffers())}
+        self._tensors = dict(all_tensors(own))
+        self._same: dict[int, list[str]] = {}
+        for name, tensor in self._tensors.items():
+            self._same.setdefault(id(tensor), []).append(name)
         self._plain = plain
         self._folds = _folds(other)
         self._parts = {
@@ -80,7 +83,7 @@ class MovingModel:
         with torch.no_grad(), torch.inference_mode(False):
             for name, value in weights.items():
                 self._tensors[name].copy_(value)
-        self.moved(weights)
+        self.moved(other for name in weights for other in self._same[id(self._tensors[name])])
 
     def moved(self, names: Iterable[str] | None = None) -> None:
         """Bring the fast copies up to date after the network's tensors were written to in place; all, or named ones."""
@@ -122,8 +125,7 @@ class MovingModel:
                     if value is not None and there is not None and id(there) not in self._shared:
                         there.copy_(value)
             if fused is not None:
-                fused.weight.copy_(fused.conv.weight)
-                fused.wide[..., 1:, 1:].copy_(fused.conv.weight)
+                fused.follow()
 
 
 def _folded(conv: nn.modules.conv._ConvNd, norm: nn.Module, name: str) -> dict[str, Tensor]:
@@ -167,6 +169,11 @@ def _folds(model: Model) -> dict[str, str]:
         if mean in norms:
             found[name] = norms[mean]
     return found
+
+
+def all_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Return parameters and buffers by all their names: layers may share one."""
+    return chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
 
 
 def _tensors(module: nn.Module) -> Iterable[Tensor]:
