@@ -105,9 +105,16 @@ def test_edges_are_edges_and_the_center_is_the_center():
     assert np.unravel_index(center.argmax(), center.shape) in {(9, 9), (9, 10), (10, 9), (10, 10)}
 
 
+#: Of both signs, with both zeros and both infinities, and from denormal to large.
+FLOATS = np.float32([0.0, -0.0, 0.0, np.inf, -np.inf, 1e-40, -1e-40, 1e30, -1e30, 1.4, 1.3, -1.4, -1.3, 2.5, 2.5, -7.0])
+
+
 @pytest.mark.parametrize(
     "values", [OTHER, np.random.default_rng(3).integers(0, 5, (9, 7)), np.zeros(6), np.zeros(0), np.array([2.0]),
-               np.array([1.0, math.nan, 0.0])], ids=["no ties", "ties", "one value", "none", "one", "nan"],
+               np.array([1.0, math.nan, 0.0]), FLOATS, np.round(FLOATS), FLOATS[:1], FLOATS[:0],
+               np.array([0, -math.nan], "f4")],
+    ids=["no ties", "ties", "one value", "none", "one", "nan", "float32", "float32 ties", "float32 one", "float32 none",
+         "float32 nan"],
 )  # fmt: skip
 def test_ranks_are_those_of_scipy(values):
     np.testing.assert_array_equal(ranks(values), rankdata(values, axis=None))

@@ -110,12 +110,13 @@ class Cascade:
 
     def _curve(self, name: str, rows: list[list[float]]) -> Curve:
         count = len(rows[0])
+        x, names = np.arange(count, dtype=np.float64), ("drawn anew", "similarity")
+        if len(rows) == 1:  # curves are made for each stage, and what a mean of one takes adds up
+            return Curve(name, x, np.array(rows[0]), *names, ticks=self.ticks[:count])
         columns = [[row[place] for row in rows if place < len(row)] for place in range(count)]
-        mean = [mean_known(column) for column in columns]
-        spread = [(min(column), max(column)) for column in columns] if len(rows) > 1 else None
-        low, high = (None, None) if spread is None else (np.array(bound) for bound in zip(*spread, strict=True))
-        x = np.arange(count, dtype=np.float64)
-        return Curve(name, x, np.array(mean), "drawn anew", "similarity", low, high, self.ticks[:count])
+        low, high = (np.array([pick(column) for column in columns]) for pick in (min, max))
+        mean = np.array([mean_known(column) for column in columns])
+        return Curve(name, x, mean, *names, low, high, self.ticks[:count])
 
     def means(self) -> dict[str, float]:
         """Return the mean of each similarity over all steps and draws; undefined ones left out."""

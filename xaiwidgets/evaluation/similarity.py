@@ -34,18 +34,34 @@ def ranks(values: NDArray[Any]) -> Floats:
     SciPy's ``rankdata`` sorts stably, which takes ten times as long, and a tenth of a pass of a small network.
     """
     flat = np.ravel(values)
-    order = np.argsort(flat)
-    ordered = flat[order]
-    if len(flat) and np.isnan(ordered[-1]):  # they are sorted to the end
+    if np.isnan(flat).any():
         return np.full(len(flat), np.nan)
-    begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(flat) else np.zeros(0, np.intp)
+    order = _order(flat)
+    ordered = flat[order]
+    place = np.arange(1, len(flat) + 1, dtype=np.float64)
+    tied = np.flatnonzero(ordered[1:] == ordered[:-1])  # each is as large as the next
+    if len(tied):
+        ends = np.flatnonzero(np.diff(tied) != 1)
+        first, last = tied[np.r_[0, ends + 1]], tied[np.r_[ends, len(tied) - 1]] + 1
+        lengths = last - first + 1
+        group = np.repeat(np.arange(len(first)), lengths)
+        within = np.arange(len(group)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        place[first[group] + within] = ((first + last) / 2 + 1)[group]
     found = np.empty(len(flat))
-    if len(begins) == len(flat):
-        found[order] = np.arange(1, len(flat) + 1)
-    else:
-        ends = np.r_[begins[1:], len(flat)]
-        found[order] = np.repeat((begins + 1 + ends) / 2, ends - begins)
+    found[order] = place
     return found
+
+
+def _order(flat: NDArray[Any]) -> NDArray[Any]:
+    """Return the places of the values in ascending order; of equal ones in any."""
+    if flat.dtype != np.float32 or len(flat) >= 2**31:
+        return np.argsort(flat)
+    # value and place in one whole number, which sorts twice as fast as places by value
+    bits = (flat + np.float32(0)).view(np.int32)  # there are two zeros, and one is wanted
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32
+    keys |= np.arange(len(flat))
+    keys.sort()
+    return keys & 0xFFFFFFFF
 
 
 #: Numbers from which on the rank correlation of random maps is normally distributed to three digits.

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from xaiwidgets.errors import NotApplicable
-from xaiwidgets.model.moving import MovingModel
+from xaiwidgets.evaluation.prefix import Prefix
+from xaiwidgets.model.moving import MovingModel, all_tensors
 from xaiwidgets.model.skeleton import keep_tensors
 
 if TYPE_CHECKING:
@@ -111,11 +112,10 @@ class Randomizer:
             # the same tensors, whose normalizations may be in training mode for one pass
             self._open = copy.deepcopy(moving.module, keep_tensors(moving.module))
         self.moving: MovingModel = moving
-        self.trained = {
-            name: value.detach().clone()
-            for name, value in (*model.module.named_parameters(), *model.module.named_buffers())
-        }
+        self.trained = {name: value.detach() for name, value in all_tensors(model.module)}
         self.drawn: frozenset[int] = frozenset()
+        self._prefix = None if probe is None else Prefix(self._open, probe, whole=model._stateful)
+        self._parts = {part: self.moving.module.get_submodule(part) for stage in self.stages for part in stage.parts}
 
     def release(self) -> None:
         """Leave the private copy, with its trained weights, to the next who asks; nothing here works afterwards.
@@ -136,9 +136,8 @@ class Randomizer:
         for number in sorted(wanted - self.drawn):
             new |= self.weights(number)
         self.moving.set(new)
-        norms = [part for number in wanted for part in self.stages[number].parts if self._is_norm(part)]
-        if norms and self.norms == "recalibrate":
-            self._recalibrate(norms)
+        if self.norms == "recalibrate":
+            self._recalibrate([part for number in wanted for part in self.stages[number].parts])
         self.drawn = wanted
         return self.moving.model
 
@@ -146,7 +145,7 @@ class Randomizer:
         """Return new weights of a stage, by name."""
         found: dict[str, Tensor] = {}
         for order, part in enumerate(self.stages[number].parts):
-            module = self.moving.module.get_submodule(part)
+            module = self._parts[part]
             with torch.random.fork_rng(devices=[]):
                 # of the CPU only: torch.manual_seed writes down where it was called for each GPU that there may be
                 torch.default_generator.manual_seed((self.seed * 1009 + number) * 1009 + order)
@@ -165,31 +164,29 @@ class Randomizer:
         }  # fmt: skip
 
     def _names(self, part: str) -> list[str]:
-        module = self.moving.module.get_submodule(part)
+        module = self._parts[part]
         buffers = [name for name, _ in module.named_buffers(recurse=False)] if self._is_norm(part) else []
         return [f"{part}.{key}" for key in (*_own(module), *buffers)]
 
     def _is_norm(self, part: str) -> bool:
-        return isinstance(self.moving.module.get_submodule(part), NORMS)
+        return isinstance(self._parts[part], NORMS)
 
-    def _recalibrate(self, norms: Sequence[str]) -> None:
-        """Take the statistics of these normalizations from one pass over the probe."""
-        if self.probe is None:
+    def _recalibrate(self, drawn: Sequence[str]) -> None:
+        """Take the statistics of the normalizations among these parts from one pass over the probe."""
+        norms = [part for part in drawn if self._is_norm(part)]
+        if self._prefix is None or not norms:
             return
-        opened = []
-        for part in norms:
-            module = self._open.get_submodule(part)
-            if isinstance(module, NORMS) and module.running_mean is not None:
-                opened.append((module, module.momentum))
-                module.train()
-                module.momentum = 1.0
+        there_are = self._prefix.modules
+        opened = [one for part in norms if (one := there_are[part]).running_mean is not None]
+        momenta = [module.momentum for module in opened]
+        for module in opened:
+            # of the normalization only: what it holds (timm puts dropout there) stays in evaluation mode
+            module.training, module.momentum = True, 1.0
         try:
-            with torch.no_grad():
-                self._open(self.probe.clone())
+            self._prefix.run(drawn)
         finally:
-            for module, momentum in opened:
-                module.eval()
-                module.momentum = momentum
+            for module, momentum in zip(opened, momenta, strict=True):
+                module.training, module.momentum = False, momentum
         self.moving.moved(f"{part}.running_mean" for part in norms)
 
 
@@ -199,8 +196,8 @@ def _own(module: nn.Module) -> list[str]:
 
 def _blank(module: nn.Module) -> nn.Module:
     """Return a copy of a module for its weights to be drawn: those of training need not be copied."""
-    if module._modules:  # parts of it may be drawn as well
-        return copy.deepcopy(module)
+    if any(True for part in module.children() for _ in (*part.parameters(), *part.buffers())):
+        return copy.deepcopy(module)  # parts of it may be drawn as well
     fresh = copy.copy(module)
     fresh._parameters = {
         key: None if value is None else nn.Parameter(torch.empty_like(value), requires_grad=False)

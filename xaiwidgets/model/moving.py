@@ -59,7 +59,7 @@ class MovingModel:
         for name, tensor in self._tensors.items():
             self._same.setdefault(id(tensor), []).append(name)
         self._plain = plain
-        self._folds = _folds(other)
+        self._folds = {name: (norm, plain.get_submodule(norm)) for name, norm in _folds(other).items()}
         self._parts = {
             name: part for name, part in plain.named_modules() if any(v is not None for v in part._parameters.values())
         }
@@ -104,7 +104,7 @@ class MovingModel:
         """Return modules with parameters among those named, and convolutions that are folded with one of them."""
         return [
             *(name for name in names if name in self._parts),
-            *(conv for conv, norm in self._folds.items() if norm in names and conv not in names),
+            *(conv for conv, (norm, _) in self._folds.items() if norm in names and conv not in names),
         ]
 
     def _follow(self, fast: nn.Module, names: Iterable[str]) -> None:
@@ -117,7 +117,7 @@ class MovingModel:
             fused = target if isinstance(target, FusedConv) else None
             target = fused.conv if fused is not None else target
             if name in self._folds and isinstance(part, nn.modules.conv._ConvNd) and target.bias is not part.bias:
-                for key, value in _folded(part, self._plain.get_submodule(self._folds[name]), name).items():
+                for key, value in _folded(part, self._folds[name][1], name).items():
                     target.get_parameter(key).copy_(value)
             else:
                 for key, value in part._parameters.items():

@@ -1,0 +1,129 @@
+"""Passes of a private network over the same input, whose later parts change: what comes before them runs once.
+
+This module imports torch: import it inside functions.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from torch import Tensor
+
+#: Bytes of outputs that are kept, at most; modules beyond that run again.
+MOST_KEPT = 256 * 2**20
+
+
+class Prefix:
+    """Runs a network on one input while the weights of its later modules change.
+
+    A module that runs once, and ends before the first one that changed begins, gives what it gave the last time: its
+    output is kept, and handed out as a copy, since what follows may write into it.
+
+    Args:
+        network: private, in evaluation mode but for what changes.
+        probe: the input ``(N, C, H, W)``.
+        whole: run all of it each time, since its modules keep something from pass to pass.
+
+    Attributes:
+        modules: of the network, by name.
+    """
+
+    def __init__(self, network: nn.Module, probe: Tensor, *, whole: bool = False) -> None:
+        self.network, self.probe, self.whole = network, probe, whole
+        self.modules = dict(network.named_modules())
+        self._tensors = {name: frozenset(map(id, _tensors(module))) for name, module in self.modules.items()}
+        self._begin: dict[str, int] = {}
+        self._end: dict[str, int] = {}
+        self._calls = dict.fromkeys(self.modules, 0)
+        self._kept: dict[str, Tensor] = {}
+
+    def run(self, changed: Collection[str]) -> None:
+        """Run a pass after these modules have changed since the network was trained, and others have not."""
+        with ExitStack() as undo, torch.no_grad():
+            if not self._end:
+                self._watch(undo)
+            elif not self.whole:
+                self._skip(changed, undo)
+            self.network(self.probe.clone())
+
+    def _watch(self, undo: ExitStack) -> None:
+        """Write down when each module begins and ends, in the pass that follows."""
+        clock = iter(range(2**62))
+
+        def begin(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, given: Any) -> None:
+                self._begin[name] = next(clock)
+
+            return hook
+
+        def end(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, given: Any, output: Any) -> None:
+                self._end[name] = next(clock)
+                self._calls[name] += 1
+
+            return hook
+
+        for name, module in self.modules.items():
+            undo.callback(module.register_forward_pre_hook(begin(name)).remove)
+            undo.callback(module.register_forward_hook(end(name)).remove)
+
+    def _skip(self, changed: Collection[str], undo: ExitStack) -> None:
+        """Let modules that nothing has changed for hand out what they gave, in the pass that follows."""
+        first = min((self._begin[name] for name in changed if name in self._begin), default=0)
+        moved = frozenset().union(*(self._tensors[name] for name in changed))
+        before = dict(self._before("", self.network, first, moved))
+        self._kept = {name: output for name, output in self._kept.items() if name in before}
+        for name, module in before.items():
+            if name in self._kept:
+                output = self._kept[name]
+                module.forward = lambda *given, _output=output, **more: _output.clone()
+                undo.callback(module.__dict__.pop, "forward")
+            else:
+                undo.callback(module.register_forward_hook(self._keep(name)).remove)
+
+    def _before(
+        self, name: str, module: nn.Module, first: int, moved: frozenset[int]
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the outermost modules that can be skipped, by name."""
+        whole = (
+            name
+            and self._calls[name] == 1
+            and self._end[name] < first
+            and "forward" not in module.__dict__
+            and not isinstance(module, torch.jit.ScriptModule)
+            and self._tensors[name]
+            and moved.isdisjoint(self._tensors[name])
+        )
+        if whole:
+            yield name, module
+            return
+        for key, part in module.named_children():
+            inner = f"{name}.{key}" if name else key
+            if inner in self.modules:  # the second name of a module is not there
+                yield from self._before(inner, part, first, moved)
+
+    def _keep(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            if type(output) is torch.Tensor and self._held() + _size(output) <= MOST_KEPT:
+                self._kept[name] = output.clone()
+
+        return hook
+
+    def _held(self) -> int:
+        return sum(map(_size, self._kept.values()))
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
