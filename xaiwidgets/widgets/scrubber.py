@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -11,6 +12,10 @@ from xaiwidgets.widgets.drawing import UI_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Seconds within which a place of the slider may still be on its way to the browser.
+ON_ITS_WAY = 2.0
 
 
 class Scrubber:
@@ -24,6 +29,7 @@ class Scrubber:
         self._sought = sought
         self.step = self.last = 0
         self.planned = 2
+        self._moved = 0.0
         self.slider = self._make()
         self.words = w.HTML()
         self._place = w.Box([self.slider])
@@ -47,6 +53,7 @@ class Scrubber:
             self.slider.disabled = last < 1
             if moved:
                 self._stand(max(step, 1))
+                self._moved = time.monotonic()
             self._tell()
 
     def by(self, steps: int) -> None:
@@ -73,6 +80,9 @@ class Scrubber:
         # not a flag: it would swallow what a person does while the worker moves the slider
         if not isinstance(found, bool) and isinstance(found, int) and found != max(self.step, 1):
             self._go(found)
+            if time.monotonic() - self._moved < ON_ITS_WAY:
+                # where the run stood was still on its way, and would be taken for where the person went
+                self.slider.send_state("value")
 
     def _go(self, step: int) -> None:
         with UI_LOCK:  # the bounds of a slider belong to the browser; these here count
