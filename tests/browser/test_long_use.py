@@ -12,9 +12,9 @@ from browser.pages import canvas_box, choose, ready, settle, slider, status
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-INTERACTIONS = 320
+INTERACTIONS = 200
 #: The kernel is looked at after so many.
-ROUND = 40
+ROUND = 25
 #: What is freed goes back to the system at once. By itself the C library keeps up to 300 MiB of it for the next time,
 #: now more and now less, and that would be all that is measured.
 GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
