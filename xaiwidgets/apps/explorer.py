@@ -22,6 +22,7 @@ from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.inspector import Inspector
 from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.studio import Studio
+from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
 from xaiwidgets.widgets.course import CoursePanel
@@ -159,6 +160,7 @@ class Explorer(w.VBox):
     def close(self) -> None:
         """End the worker and close all widgets."""
         if "stage" in self.__dict__:  # else the constructor has raised
+            self._catch_up.close()
             self.studio.close()
             self.stage.close()
             keep = () if self._nav is None else (self._nav,)
@@ -215,6 +217,7 @@ class Explorer(w.VBox):
         self.knobs = w.VBox()
         self.model_name = w.HTML("<span class='xai-muted'>loading the model …</span>")
         self.children = (style(), self._layout())
+        self._catch_up = CatchUp(self, self.stage.canvas)
 
     def _layout(self) -> w.Box:
         title = w.HTML("<span class='xai-title' role='heading' aria-level='1'>xaiwidgets Explorer</span>")
