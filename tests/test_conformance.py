@@ -30,6 +30,8 @@ every_card = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.id)
 SIDE = 36
 #: Counts of passes are cut down to this where a law does not ask for the default.
 FEW = 40
+#: Iterations of an optimization where any number of them shows the law.
+MANY = 60
 #: Without this change the map of a constant score shows how often a pixel was visible.
 EVEN = {"rise": {"normalize": "coverage"}}
 #: Nothing of the score enters these maps: they stay as they are when it is made constant.
@@ -164,6 +166,8 @@ def grid():
                 values = [min(value, SIDE) for value in values]
             if isinstance(knob.domain, Range) and knob.domain.log:
                 values = [min(value, 50 * FEW) for value in values]
+            if knob.name == "iterations":
+                values = [min(value, MANY) for value in values]
             if isinstance(knob.domain, LayerName):
                 values = ["", "0", "3"]
             if isinstance(knob.domain, MethodName):
@@ -181,7 +185,8 @@ def test_every_knob_over_its_domain(card, name, value):
     model = model_of(nets.f2())
     wraps = isinstance(next(k for k in card.knobs if k.name == name).domain, MethodName)
     few = {"samples": 3} if wraps and any(k.name == "samples" for k in card.knobs) else {}
-    method = card.make(**few, **{name: value})
+    few |= {k.name: MANY // 3 for k in card.knobs if k.name == "iterations"}
+    method = card.make(**{**few, name: value})
     result = last(method, model)
     check(result, model)
     assert result.progress == 1
