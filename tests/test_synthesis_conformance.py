@@ -68,12 +68,21 @@ def model():
 @pytest.fixture(scope="module", autouse=True)
 def trained(model):
     """Methods that go through a trained network find one for each network here."""
+    for one in (model, xw.Model(make_net(), size=SIDE, name="mine")):
+        train_for(one)
+    keep_checkpoints(model)
+
+
+def train_for(model):
     pictures = np.random.default_rng(0).random((300, SIDE, SIDE, 3), dtype=np.float32)
-    for number, one in enumerate((model, xw.Model(make_net(), size=SIDE, name="mine"))):
-        xw.train_decoder(one, pictures, feature="5", epochs=1, name=f"decoder {number}")
-        xw.train_generator(one, pictures, layer="7", epochs=1, name=f"generator {number}")
-    state = make_net().state_dict()
-    xw.checkpoints(model, [("early", {k: v / 2 for k, v in state.items() if k.endswith("weight")}), ("late", state)])
+    xw.train_decoder(model, pictures, feature="5", epochs=1, name=f"decoder of {model.name}")
+    xw.train_generator(model, pictures, layer="7", epochs=1, name=f"generator of {model.name}")
+
+
+def keep_checkpoints(model, name=""):
+    state = model.module.state_dict()
+    early = {k: v / 2 for k, v in state.items() if k.endswith("weight")}
+    return xw.checkpoints(model, [("early", early), ("late", state)], name=name)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +206,32 @@ def test_the_users_network_is_left_as_it_was(card, photo):
     assert [m.training for m in net.modules()] == kept[1]
     assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in net.modules())
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.fixture(scope="module", params=[torch.bfloat16, torch.float64], ids=["bfloat16", "float64"])
+def other_numbers(request, trained):
+    name = f"in {request.param}"
+    model = xw.Model(make_net().to(request.param), size=SIDE, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), name=name)
+    train_for(model)
+    keep_checkpoints(model, name)
+    return model
+
+
+@every_card
+def test_networks_of_other_numbers_are_painted_for_too_and_a_saved_run_goes_on(card, other_numbers, photo):
+    method = method_of(card)
+    if card.id == "training_film":
+        method = dataclasses.replace(method, checkpoints=other_numbers.name)
+    whole = list(steps_of(card, other_numbers, photo, method))
+    last = whole[-1]
+    for picture in (last.image, *(exhibit.image for exhibit in last.beside)):
+        assert picture.dtype == np.float32 and picture.min() >= 0 and picture.max() <= 1
+    assert not np.array_equal(last.image, whole[0].image)
+    assert np.isfinite(last.score) and all(np.isfinite(curve).all() for curve in last.curves.values())
+    # what is kept has at least the numbers of float32, so that small steps are not lost between two of bfloat16
+    assert all(a is None or a.dtype.kind == "i" or a.itemsize >= 4 for a in last.state.arrays.values())
+    rest = list(steps_of(card, other_numbers, photo, method.resume(pickle.loads(pickle.dumps(whole[1].state)))))
+    assert same(rest[-1], last)
 
 
 @every_card

@@ -16,6 +16,7 @@ from xaiwidgets.engine.replay import events_of, replayed
 from xaiwidgets.errors import InvalidImage, InvalidModel, InvalidTarget, NotApplicable, UnknownMethod
 from xaiwidgets.model.meter import CURRENT, Meter
 from xaiwidgets.model.pictures import read_picture
+from xaiwidgets.model.short_numbers import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -115,6 +116,10 @@ def drive(method: Any, model: Model, image: Tensor | None, target: Goal, name: s
                 result = next(steps) if sent is None else steps.send(sent)
             except StopIteration:
                 return
+            except RuntimeError as error:
+                if (refused := refusal(error, model.like)) is not None:
+                    raise refused from error
+                raise
             finally:
                 CURRENT.reset(token)
                 seconds += time.perf_counter() - start

@@ -92,12 +92,14 @@ def signature(model: Model, name: str) -> str:
 
 def weights_digest(model: Model) -> bytes:
     """Return a digest of a network's weights and of what it is built of; kept for these weights."""
+    import torch
 
     def make() -> bytes:
         digest = hashlib.sha256(repr(model.module).encode())
         for key, value in model.module.state_dict().items():
             digest.update(f"{key} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+            # as bytes: numpy has no bfloat16
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.digest()
 
     found: bytes = model.remember("weights and build", make)

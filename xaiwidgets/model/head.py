@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from xaiwidgets.model.short_numbers import refusal
 from xaiwidgets.model.tape import Tape, recording
 from xaiwidgets.model.targets import Target
 from xaiwidgets.surgery.maps import MapWatch
@@ -193,7 +194,12 @@ def _slopes(run: Run, start: int, classes: int) -> dict[int, Tensor]:
         mixture = torch.randn(classes, generator=torch.Generator().manual_seed(0)).to(scores)
         if not scores.requires_grad:
             return {}
-        found = torch.autograd.grad((scores @ mixture).sum(), list(held.values()), allow_unused=True)
+        try:
+            found = torch.autograd.grad((scores @ mixture).sum(), list(held.values()), allow_unused=True)
+        except RuntimeError as error:
+            if refusal(error, scores) is None:
+                raise
+            return {}  # no derivative in these numbers: methods that need none still work
     return {
         number: gradient[0, :, 0, 0]
         for number, gradient in zip(held, found, strict=True)

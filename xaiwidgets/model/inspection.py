@@ -11,6 +11,7 @@ from torch import nn
 
 from xaiwidgets.errors import InvalidModel
 from xaiwidgets.model.layers import Layer
+from xaiwidgets.model.short_numbers import refusal
 from xaiwidgets.model.tape import Tape, recording
 from xaiwidgets.surgery.trace import TraceMode
 
@@ -173,6 +174,8 @@ def _run(skeleton: nn.Module, image: Tensor, pair: Tensor) -> Any:
     try:
         return skeleton(image)
     except Exception as error:
+        if (refused := refusal(error, image)) is not None:
+            raise refused from error
         raise InvalidModel(
             f"module must map a batch of images of shape {tuple(image.shape)} to class scores; its forward raised "
             f"{type(error).__name__}: {error}. {_advice(skeleton, pair)}"
@@ -207,9 +210,14 @@ def _check_output(output: Any) -> None:
     if not output.is_floating_point():
         raise InvalidModel(f"module must return floating-point scores; it returned {output.dtype}.")
     if not bool(output.isfinite().all()):
+        short = (
+            " float16 has no number above 65504: give it in bfloat16 or float32."
+            if output.dtype == torch.float16
+            else ""
+        )
         raise InvalidModel(
             "module must return finite scores; on a random image it returned NaN or infinity. Check that its weights "
-            "are loaded and finite, and that mean= and std= are those it was trained with."
+            f"are loaded and finite, and that mean= and std= are those it was trained with.{short}"
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.model.objective_algebra import Objective
 from xaiwidgets.model.objective_words import finite, number, where, word
+from xaiwidgets.model.short_numbers import at_least_single
 from xaiwidgets.model.targets import OUTPUTS, Question, Target, unit_target
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Layer(Objective):
 
     def score(self, outputs: Tensor, records: Mapping[str, Tensor] | None = None) -> Tensor:
         """Return how active the layer is for every picture."""
-        flat = (records or {})[self.layer].flatten(1)
+        flat = at_least_single((records or {})[self.layer]).flatten(1)
         return flat.square().mean(dim=1) if self.how == "dream" else flat.norm(dim=1)
 
     def bind(self, model: Model) -> Layer:
@@ -224,7 +225,8 @@ class Direction(Objective):
 
 
 def spatial(activation: Tensor) -> Tensor:
-    """Return ``(N, C, h, w)``: a vector is a map of one place."""
+    """Return ``(N, C, h, w)``, in float32 or float64: a vector is a map of one place."""
+    activation = at_least_single(activation)
     return activation[:, :, None, None] if activation.ndim == 2 else activation
 
 

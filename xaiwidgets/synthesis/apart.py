@@ -77,7 +77,9 @@ class Apart(Painting):
 
     def read(self, found: Gradients) -> tuple[Reading, dict[str, float]]:
         """Return the mean of what the network said of the pictures, and how alike they are."""
-        self.scores, self.cosines = self.last.scores.clone(), self.last.cosines.clone()
+        self.scores, self.cosines = (
+            one.to(self.colors.mean, copy=True) for one in (self.last.scores, self.last.cosines)
+        )
         reading = mean_reading(self.scores, found.outputs, self.target, self.model)
         return reading, {
             "similarity": float((self.cosines.sum() - self.cosines.trace()) / (self.count**2 - self.count))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xaiwidgets.errors import InvalidImage, InvalidKnob, InvalidLayer
+from xaiwidgets.model.short_numbers import at_least_single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +153,7 @@ def features(layer: Layer, activation: Tensor, part: Part, kind: type[Features] 
             f"rows and columns must be 1 for layer {layer.name!r}, which gives no map but {layer.shape}; got "
             f"{part.rows:g} and {part.columns:g}."
         )
-    inside = part.window(activation)
+    inside = part.window(at_least_single(activation))
     channels = part.choose(inside)
     wanted = inside if channels is None else inside[:, channels]
     if kind is Agreement:

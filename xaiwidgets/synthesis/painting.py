@@ -77,7 +77,7 @@ class Painting(Run):
 
     def begin(self) -> None:
         """Set the values of the start, and pass its picture through the network."""
-        self.values = self._start().to(self.model.like)
+        self.values = self._start().to(self.colors.mean)
         self.mean = self.square = self.values.new_zeros(self.values.shape)
         seen = self.passed(self.values)
         self.slope = seen.slope
@@ -185,22 +185,28 @@ class Painting(Run):
 
 
 class Colors:
-    """Pixels in [0, 1] to network inputs and back, as tensors."""
+    """Pixels in [0, 1] to network inputs and back, as tensors.
+
+    Pixels, and all that they are made of, are in float32 or float64, also for a network with shorter numbers: Fourier
+    transforms know no shorter ones, and a step may be smaller than the difference of two neighbors there.
+    """
 
     def __init__(self, model: Model) -> None:
         import torch
 
+        self.network = model.like
+        kind, device = torch.promote_types(model.like.dtype, torch.float32), model.like.device
         normal = model.preprocessing
-        self.mean = torch.tensor(normal.mean).to(model.like).reshape(1, -1, 1, 1)
-        self.std = torch.tensor(normal.std).to(model.like).reshape(1, -1, 1, 1)
+        self.mean = torch.tensor(normal.mean, dtype=kind, device=device).reshape(1, -1, 1, 1)
+        self.std = torch.tensor(normal.std, dtype=kind, device=device).reshape(1, -1, 1, 1)
 
     def inputs(self, pixels: Tensor) -> Tensor:
-        """Return network inputs for pixels."""
-        return (pixels - self.mean) / self.std
+        """Return network inputs for pixels; differentiable."""
+        return ((pixels - self.mean) / self.std).to(self.network)
 
     def pixels(self, inputs: Tensor) -> Tensor:
         """Return pixels for network inputs."""
-        return inputs * self.std + self.mean
+        return inputs.to(self.mean) * self.std + self.mean
 
 
 def parameterization(method: Any, shape: tuple[int, int, int, int]) -> Parameterization:

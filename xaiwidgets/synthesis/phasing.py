@@ -45,8 +45,7 @@ class Phasing(Painting):
 
     def begin(self) -> None:
         """Draw phases, and pass their picture through the network."""
-        like = self.model.like
-        self.opacity = like.new_zeros(self.made.shape)
+        self.opacity = self.colors.mean.new_zeros(self.made.shape)
         super().begin()
 
     def climbed(self, mean: Tensor, square: Tensor) -> Tensor:
