@@ -242,3 +242,15 @@ def test_what_it_cannot_do_without_is_asked_for(card, model):
     elif "target" in card.asks:
         with pytest.raises(XaiError, match="target"):
             next(synthesize_steps(model, method_of(card)))
+
+
+@pytest.mark.parametrize("card", [card for card in CARDS if not card.uses_photo({})], ids=lambda card: card.id)
+def test_a_photo_that_it_would_do_nothing_with_is_refused(card, model, photo):
+    with pytest.raises(InvalidImage, match=rf"image must be left out for {card.id}.*start='photo'") as refused:
+        next(synthesize_steps(model, method_of(card), target=1, image=photo))
+    if not card.starts_from_photo:
+        assert all(one.id in str(refused.value) for one in CARDS if one.uses_photo({}) or one.starts_from_photo), (
+            "what would use it is named"
+        )
+        return
+    assert next(synthesize_steps(model, card.make(**{**SMALL[card.id], "start": "photo"}), target=1, image=photo))

@@ -69,7 +69,7 @@ def log(monkeypatch):
             finally:
                 log.append("closed")
 
-    @synthesizer(**TEXTS, id="drawing")
+    @synthesizer(**TEXTS, id="drawing", takes=("photo",))
     class Drawing:
         rounds: int = knob(2, Range(1, 9), label="Rounds", help="How many.")
 

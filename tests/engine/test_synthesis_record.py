@@ -137,6 +137,16 @@ def test_photos_are_found_by_their_name_and_checked_by_their_pixels(model):
         np.testing.assert_array_equal(replay_synthesis(model, record.to_json()).image, result.image)
 
 
+def test_a_photo_that_a_run_did_not_have_is_refused(model, moved, written):
+    with pytest.raises(InvalidImage, match="image must be left out: the run had no photo"):
+        synthesis_record(model, moved, "coffee")
+    with pytest.raises(InvalidImage, match="image must be left out: the run of activation_maximization had no photo"):
+        replay_synthesis(model, written, "coffee")
+    started = xw.synthesize(model, "activation_maximization", target="b", iterations=2, start="photo", image="coffee")
+    record = synthesis_record(model, started).to_json()
+    np.testing.assert_array_equal(replay_synthesis(model, record, "coffee").image, started.image)
+
+
 def test_other_weights_are_told_and_other_inputs_refused(model, moved, written):
     other = xw.Model(make_net(1), size=SIDE, labels=["a", "b", "c", "d"], name="other")
     assert differences(model, read_record(written)) == ()
@@ -212,7 +222,8 @@ WRONG = [
     ({"model": {"input": [1, 2]}}, InvalidRecord, "input of the model"),
     ({"model": {"input": [3, 16, "16"]}}, InvalidRecord, "input of the model"),
     ({"photo": {"name": 3}}, InvalidRecord, "name must be text"),
-    ({"photo": {"name": "/etc/passwd", "digest": ""}}, InvalidImage, "which is no sample"),
+    ({"photo": {"name": "/etc/passwd", "digest": ""}, "knobs": {"start": "photo"}}, InvalidImage, "which is no sample"),
+    ({"photo": {"name": "coffee", "digest": ""}}, InvalidRecord, "photo must be null.*makes nothing of a photo"),
     ({"picture": 3}, InvalidRecord, "picture must be text"),
     ({"versions": 3}, InvalidRecord, "versions must be a table"),
 ]

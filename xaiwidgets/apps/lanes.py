@@ -66,9 +66,7 @@ class Lane:
     @property
     def uses_photo(self) -> bool:
         """Whether the method is about a photo, or begins with one."""
-        start = next((k.default for k in card(self.method).knobs if k.name == "start"), "")
-        made = card(self.method)
-        return "photo" in (*made.asks, *made.takes) or self.knobs.get("start", start) == "photo"
+        return card(self.method).uses_photo(self.knobs)
 
     @property
     def has_target(self) -> bool:

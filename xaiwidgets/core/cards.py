@@ -15,7 +15,7 @@ from xaiwidgets.core.knobs import check_knobs, check_names, knob, knobs_of
 from xaiwidgets.errors import UnknownMethod, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from xaiwidgets.core.knobs import Knob, MethodName
 
@@ -86,6 +86,17 @@ class Card:
         """Return the method with these hyper-parameters, or raise ``InvalidKnob``."""
         self.check_names(values)
         return self.cls(**values)
+
+    def uses_photo(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a synthesizer with these hyper-parameters makes anything of a photo; others are at default."""
+        if "photo" in (*self.asks, *self.takes):
+            return True
+        return bool({**{k.name: k.default for k in self.knobs}, **values}.get("start") == "photo")
+
+    @property
+    def starts_from_photo(self) -> bool:
+        """Whether a synthesizer can begin with a photo, with ``start="photo"``."""
+        return any(k.name == "start" and "photo" in getattr(k.domain, "options", ()) for k in self.knobs)
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise ``InvalidKnob`` unless these are hyper-parameters of the method."""

@@ -198,6 +198,10 @@ def synthesize(
         unit: a channel of ``layer``.
         image: the photo to start from, or that is changed or made again, for methods that need one or can use one.
         **knobs: hyper-parameters.
+
+    Raises:
+        InvalidImage: a photo is missing, or one is given that the method would do nothing with, such as one that starts
+            from noise. XaiError: one of its other kinds, naming the argument and what would work.
     """
     return last(  # type: ignore[no-any-return]
         synthesize_steps(model, method, target=target, layer=layer, unit=unit, image=image, **knobs)
@@ -228,9 +232,33 @@ def synthesize_steps(
         goal = _goal(model, target, layer, unit)
     if image is None and "photo" in asks:
         raise InvalidImage(f"image must be given for {type(made).card.id}: a photo's name, a path, or an array.")
+    check_photo(made, image)
     picture = None if image is None else read_picture(image)
     start = None if picture is None else model.input(picture)
     yield from drive(made, model, start, goal, picture.name if picture else "")
+
+
+def check_photo(method: Any, image: Any) -> None:
+    """Refuse a photo that a synthesizer would do nothing with: who gives one expects to see it in the picture.
+
+    Raises:
+        InvalidImage: naming what would use it.
+    """
+    made = type(method).card
+    if image is None or made.uses_photo({k.name: getattr(method, k.name) for k in knobs_of(method)}):
+        return
+    if made.starts_from_photo:
+        raise InvalidImage(
+            f"image must be left out for {made.id} with start={method.start!r}, which makes nothing of a photo; "
+            "start='photo' begins with it."
+        )
+    others = [one for one in cards("synthesizer") if one.id != made.id]
+    always = ", ".join(one.id for one in others if one.uses_photo({}))
+    begin = ", ".join(one.id for one in others if one.starts_from_photo and not one.uses_photo({}))
+    raise InvalidImage(
+        f"image must be left out for {made.id}, which makes nothing of a photo. These use one: {always}; and with "
+        f"start='photo': {begin}."
+    )
 
 
 def last(results: Iterator[Any]) -> Any:

@@ -97,7 +97,7 @@ def synthesis_record(model: Model, result: Synthesis, image: Any = None) -> Synt
         image: the photo of the run, if it had one that is no sample.
 
     Raises:
-        InvalidRecord: the result does not say how it was made.
+        InvalidRecord: the result does not say how it was made. InvalidImage: a photo is missing, or the run had none.
     """
     state, source = result.state, result.provenance
     knobs = getattr(state, "knobs", None)
@@ -162,9 +162,11 @@ def record_photo(record: SynthesisRecord, image: Any = None) -> Picture | None:
     """Return the photo that a record's run was given, or ``None``; ``image`` is it, where it is no sample.
 
     Raises:
-        InvalidImage: it is missing, or another photo was given.
+        InvalidImage: it is missing, or another photo was given, or one to a run that had none.
     """
     if record.photo is None:
+        if image is not None:
+            raise InvalidImage(f"image must be left out: the run of {record.method} had no photo.")
         return None
     name, digest = record.photo["name"], record.photo["digest"]
     if image is None:
@@ -209,6 +211,8 @@ def read_record(source: Any) -> SynthesisRecord:
         versions={str(k)[:80]: str(v)[:80] for k, v in _mapping(found.get("versions", {}), "versions").items()},
     )
     planned(record.made, record.events)
+    if record.photo is not None and not _card(record.method).uses_photo(record.knobs):
+        raise InvalidRecord(f"photo must be null: {record.method} with these knobs makes nothing of a photo.")
     if record.events and record.events[-1][0] > record.steps:
         raise InvalidRecord(f"events must lie within the {record.steps} steps; got step {record.events[-1][0]}.")
     return record
@@ -381,6 +385,8 @@ def _photo(value: Any) -> dict[str, str] | None:
 
 def _photo_fields(name: str, image: Any) -> dict[str, str] | None:
     if not name:
+        if image is not None:
+            raise InvalidImage("image must be left out: the run had no photo.")
         return None
     if image is None and name not in {sample.name for sample in samples()}:
         raise InvalidImage(f"image must be given: the run was made from {name!r}, which is no sample.")

@@ -13,7 +13,7 @@ import numpy as np
 
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.engine.replay import planned
-from xaiwidgets.engine.run import check_applicable, drive
+from xaiwidgets.engine.run import check_applicable, check_photo, drive
 from xaiwidgets.errors import XaiError
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.studio.frame import Status
@@ -285,6 +285,7 @@ class LiveRun:
         if model is None or ask is None:
             raise XaiError("the model could not be loaded")
         check_applicable(ask.method, model)
+        check_photo(ask.method, ask.image)
         target = ask.target(model)
         photo = None if ask.image is None else read_picture(ask.image)
         image = None if photo is None else model.input(photo)
