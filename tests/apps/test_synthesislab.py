@@ -225,6 +225,21 @@ def test_each_method_has_its_own_presets(app):
     assert app.preset_box.layout.display == "none"
 
 
+def test_a_preset_whose_steps_were_made_for_another_network_says_so_under_the_chips(app):
+    assert app.preset_note.layout.display == "none"
+    app._method_chosen("regularized_optimization")
+    app.presets["printed_3"].click()
+    assert "chosen for CaffeNet" in app.preset_note.value and app.preset_note.layout.display == ""
+    app.presets["third"].click()
+    assert app.preset_note.value == "" and app.preset_note.layout.display == "none"
+    app.presets["printed_3"].click()
+    app.form.controls["decay"].widget.value = 0.2
+    assert app.preset_note.layout.display == "none", "no preset is marked any more"
+    app.presets["printed_3"].click()
+    app._method_chosen("activation_maximization")
+    assert app.preset_note.layout.display == "none"
+
+
 def test_moving_a_regularizer_acts_at_the_next_step_and_leaves_a_tick(app):
     app.form.controls["blur_width"].widget.value = 3.0
     assert app.run.result.events == ()

@@ -97,6 +97,22 @@ def pause(page):
     page.wait_for_function("performance.now() - window.xai.at > 1200", timeout=SOON)
 
 
+def test_a_preset_made_for_another_network_says_so_under_the_chips(maximizer):
+    page = maximizer
+    chip(page, "Regularized optimization").click()
+    page.get_by_role("button", name="3 as printed: blur", exact=True).wait_for(timeout=SOON)
+    choose(page, "3 as printed: blur")
+    note = page.get_by_text("chosen for CaffeNet")
+    note.wait_for(timeout=SOON)
+    chips = page.locator(".xai-chips", has=page.get_by_role("button", name="3 as printed: blur", exact=True))
+    above, below = chips.bounding_box(), note.bounding_box()
+    assert 0 <= below["y"] - above["y"] - above["height"] < 12
+    assert below["x"] >= above["x"] - 1 and below["width"] <= above["width"] + 1
+    assert page.evaluate(OVERFLOW)[1] <= 0
+    choose(page, "Blur, any network")
+    note.wait_for(state="hidden", timeout=SOON)
+
+
 def test_it_paints_by_itself_and_asks_nothing_of_another_host(shared, assert_offline, assert_quiet):
     page = shared
     for _ in range(3):

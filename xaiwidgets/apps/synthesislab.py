@@ -267,7 +267,8 @@ class SynthesisLab(w.VBox):
         main.add_class("xai-lower")
         self.preset_chips = w.Box()
         self.preset_chips.add_class("xai-chips")
-        self.preset_box = w.VBox([label("Presets"), self.preset_chips])
+        self.preset_note = w.HTML()
+        self.preset_box = w.VBox([label("Presets"), self.preset_chips, self.preset_note])
         self.live_label = label("Acts at the next step")
         right = w.VBox(
             [
@@ -436,6 +437,11 @@ class SynthesisLab(w.VBox):
         self.lane.preset = chosen
         for name, chip in self.presets.items():
             mark(chip, name == chosen)
+        known = presets_of(self.lane.method).get(chosen)
+        note = "" if known is None else known.note
+        words = f"<p class='xai-muted xai-limit xai-presetnote' role='status'>{escape(note)}</p>"
+        self.preset_note.value = words if note else ""
+        show(self.preset_note, bool(note))
 
     def _method_chosen(self, method: str) -> None:
         lane = self.lane
