@@ -13,7 +13,7 @@ from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets.data.shapes import shapes
-from xaiwidgets.evaluation.criteria import center, fading, lighting, moving, quiet_corner, shares, top_pixels
+from xaiwidgets.evaluation.criteria import CRITERIA, center, fading, lighting, moving, quiet_corner, shares, top_pixels
 from xaiwidgets.evaluation.judge import case_of
 from xaiwidgets.evaluation.twice import TWICE, twice
 from xaiwidgets.model.model import Model
@@ -31,8 +31,8 @@ def scene():
     return shapes("test", 1).scene(0)
 
 
-def attacked(model, scenes, **knobs):
-    return [xw.evaluate(model, scene, "saliency", ID, **knobs) for scene in scenes]
+def attacked(model, scenes, method="saliency", **knobs):
+    return [xw.evaluate(model, scene, method, ID, **knobs) for scene in scenes]
 
 
 def mean(scores, read):
@@ -47,11 +47,12 @@ def after(score):
     return score.details["region"][1]
 
 
-def test_each_attack_does_what_it_is_for(model):
+@pytest.mark.parametrize("method", ["saliency", "deeplift_rescale"])
+def test_each_attack_does_what_it_is_for(model, method):
     """Of 12 pictures and 60 steps: see the test of the whole table, which is run with the other long ones."""
     scenes = shapes("test", 2).scenes()
-    top, mass, target = (attacked(model, scenes, attack=a, steps=20) for a in ("top_k", "mass_center", "target"))
-    signs = attacked(model, scenes, attack="random")
+    top, mass, target = (attacked(model, scenes, method, attack=a, steps=20) for a in CRITERIA)
+    signs = attacked(model, scenes, method, attack="random")
     assert mean(top, lambda s: s.value) < mean(signs, lambda s: s.value) - 0.15
     assert mean(mass, shift) > 2 * mean(signs, lambda s: s.curves[1].y.mean())
     assert mean(target, after) > 3 * mean(target, lambda s: s.details["region"][0])
@@ -62,20 +63,19 @@ def test_each_attack_does_what_it_is_for(model):
 
 @pytest.mark.lab
 @pytest.mark.parametrize("epsilon", [2.0, 8.0])
-def test_the_whole_table(model, epsilon):
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "deeplift_rescale"])
+def test_the_whole_table(model, method, epsilon):
     """12 pictures, 60 steps, printed as strongest pixels that stay / rank correlation / shift of the center.
 
     The bundled network is more fragile than the one that the gates were made with: random signs of 8 levels leave 0.37
     of the strongest pixels there in place of 0.71. The gates are about what attacks do beyond random signs.
     """
     scenes = shapes("test", 12).scenes()
-    found = {
-        a: attacked(model, scenes, attack=a, epsilon=epsilon) for a in ("random", "top_k", "mass_center", "target")
-    }
+    found = {a: attacked(model, scenes, method, attack=a, epsilon=epsilon) for a in ("random", *CRITERIA)}
     print()
     for name, scores in found.items():
         row = mean(scores, lambda s: s.value), mean(scores, lambda s: s.details["spearman"]), mean(scores, shift)
-        print(f"{epsilon:3.0f} {name:12}", *(f"{v:6.2f}" for v in (*row, mean(scores, after))))
+        print(f"{method:20} {epsilon:3.0f} {name:12}", *(f"{v:6.2f}" for v in (*row, mean(scores, after))))
     signs = found["random"]
     assert mean(found["top_k"], lambda s: s.value) < mean(signs, lambda s: s.value) - 0.15
     assert mean(found["mass_center"], shift) > 3 * mean(signs, lambda s: s.curves[1].y.mean())
@@ -117,7 +117,7 @@ def test_the_second_derivative_is_that_of_the_smoothed_map(make, method):
     assert float((slope * step).sum()) == pytest.approx(numeric, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize("method", ["saliency", "gradient_x_input", "grad_cam"])
+@pytest.mark.parametrize("method", ["saliency", "gradient_x_input", "grad_cam", "deeplift_rescale"])
 def test_of_a_sharp_softplus_the_map_is_the_methods_own(model, scene, method):
     case = case_of(model, scene, method)
     found = xw.explain(model, scene.pixels, method, target=case.target)
@@ -174,6 +174,48 @@ def test_a_region_can_be_marked(model, scene):
     for wrong in (region[:10], region.astype(float), np.zeros_like(region), "corner"):
         with pytest.raises(xw.errors.InvalidImage, match="data must be a region"):
             xw.evaluate(model, scene, "saliency", ID, attack="target", data=wrong)
+
+
+def test_deeplift_without_a_rule_that_can_be_differentiated_gets_random_signs():
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+    torch.manual_seed(0)
+    normed = Model(Normed(), size=16)
+    picture = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+    score = xw.evaluate(normed, picture, "deeplift_rescale", ID)
+    assert "DeepLIFT (Rescale) cannot be differentiated twice here" in score.notes[0]
+    assert score.details["attack"] == "random"
+
+
+@pytest.mark.parametrize("knobs", [{"baseline": "white"}, {"centered": True}, {"gates": "constant"}])
+def test_deeplift_is_attacked_as_it_is_set(knobs):
+    """Against the values of the method itself, of smooth activations and a gate: nothing is rounded off there."""
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.gate, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.conv(x).tanh()
+            return self.head((x * self.gate(x.mean((2, 3))).sigmoid()[..., None, None]).mean((2, 3)))
+
+    torch.manual_seed(0)
+    gated = Model(Gated().double(), size=16)
+    picture = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+    method = xw.DeepLiftRescale(**knobs)
+    case = case_of(gated, picture, method, target=1)
+    drawn = twice(case, 10.0)(case.image.clone().requires_grad_()).detach().numpy()
+    own = np.abs(xw.explain(gated, picture, method, target=1).values).sum(axis=0)
+    plain = np.abs(xw.explain(gated, picture, "deeplift_rescale", target=1).values).sum(axis=0)
+    assert np.abs(drawn - own).max() < 1e-3 * own.max()
+    assert np.abs(plain - own).max() > 1e-2 * own.max()
 
 
 def test_methods_without_a_second_derivative_get_random_signs_and_say_so(model, scene):

@@ -47,9 +47,9 @@ class ExplanationFragility:
     share of steps that kept the class; ``probability`` of the class before and after; ``largest_change`` in levels.
     ``controls``: the same for random signs of the same size, and for a map of random numbers.
 
-    Methods that can be differentiated twice: saliency, gradient × input, integrated gradients, Grad-CAM, on a copy with
-    softplus for ReLU; maps that count are always those of the network itself. Others get random signs only, and
-    ``notes`` say so. Reduction: ``abs``, divided by its sum.
+    Methods that can be differentiated twice: saliency, gradient × input, integrated gradients, Grad-CAM and DeepLIFT
+    (RevealCancel by the slope of Rescale), on a copy with softplus for ReLU; maps that count are always those of the
+    network itself. Others get random signs only, and ``notes`` say so. Reduction: ``abs``, divided by its sum.
 
     Raises:
         InvalidImage: ``data`` is no region of this picture.

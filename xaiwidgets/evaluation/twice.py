@@ -5,11 +5,13 @@ This module imports torch: import it inside functions.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
+from xaiwidgets.errors import NotApplicable
 from xaiwidgets.surgery.smooth import Smoothing
 
 if TYPE_CHECKING:
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
     Drawn = Callable[[Tensor], Tensor]
 
 #: Methods whose maps are written down here once more, as functions with a second derivative.
-TWICE = ("saliency", "gradient_x_input", "integrated_gradients", "grad_cam")
+TWICE = (
+    "saliency",
+    "gradient_x_input",
+    "integrated_gradients",
+    "grad_cam",
+    "deeplift_rescale",
+    "deeplift_revealcancel",
+)
 #: Points of a path: the copy need not be exact, since it only says where to go.
 POINTS = 8
 
@@ -35,10 +44,15 @@ def twice(case: Case, beta: float) -> Drawn | None:
     The second derivative of a network of ReLUs is 0 almost everywhere, so each ReLU becomes softplus_beta (Ghorbani et
     al. 2019, section 2). Channels are reduced by their absolute sum, as everywhere in evaluations.
 
+    Of DeepLIFT this is the rescale rule, for RevealCancel too: the map need not be exact, since it only says where to
+    go. It has none where the network has an operation whose multipliers cannot be differentiated.
+
     Args:
         case: whose method, network, picture and target are taken.
         beta: sharpness of the softplus.
     """
+    if type(case.method).card.id in DEEPLIFT:
+        return _deeplift(case, beta)
     make = _MAPS.get(type(case.method).card.id)
     if make is None:
         return None
@@ -110,4 +124,46 @@ def _cam(case: Case, model: Model) -> Drawn:
     return draw
 
 
-_MAPS: dict[str, Callable[[Case, Model], Drawn]] = dict(zip(TWICE, (_saliency, _product, _path, _cam), strict=True))
+def _deeplift(case: Case, beta: float) -> Drawn | None:
+    """Return the multipliers times what differs from the baseline."""
+    from xaiwidgets.engine.baselines import baseline
+    from xaiwidgets.model.meter import spend
+    from xaiwidgets.model.tape import Tape, recording
+    from xaiwidgets.surgery.rescaling import multipliers
+
+    method, target = case.method, case.target
+    # a context that does nothing: no activation may be fused with its convolution, where its rule would not see it
+    model = case.model.transformed(nullcontext, "for rules")
+    names = [target.layer] if target.layer else []
+    network = model._for(names)
+    start = baseline(case.model, case.image, method.baseline)
+    count = len(target.classes) - (target.minus is not None)
+    centered = method.centered and not target.layer and target.output == "logit"
+
+    def score(images: Tensor) -> Tensor:
+        tape = Tape(wanted=frozenset(names), differentiable=True)
+        with recording(tape):
+            outputs = network.module(network.fit(images).clone())
+        spend(forward=len(images), backward=2 * len(images))
+        found = target.score(outputs, tape.records)
+        return found - outputs.mean(dim=1) * count if centered else found
+
+    def draw(x: Tensor) -> Tensor:
+        found = multipliers(score, x, start, beta, method.gates)
+        return ((x - start) * found)[0].abs().sum(dim=0)
+
+    try:
+        draw(case.image)
+    except NotApplicable:
+        return None
+    return draw
+
+
+_MAPS: dict[str, Callable[[Case, Model], Drawn]] = {
+    "saliency": _saliency,
+    "gradient_x_input": _product,
+    "integrated_gradients": _path,
+    "grad_cam": _cam,
+}
+#: Methods of finite steps in place of slopes; see ``surgery.rescaling``.
+DEEPLIFT = frozenset(TWICE) - _MAPS.keys()
