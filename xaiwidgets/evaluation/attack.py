@@ -15,6 +15,7 @@ from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.criteria import CRITERIA, center, quiet_corner, region_of, shares, top_pixels
 from xaiwidgets.evaluation.examples import seen
 from xaiwidgets.evaluation.similarity import spearman
+from xaiwidgets.model.targets import class_target
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,70 +79,104 @@ class Attack:
         drawn = self.rng.integers(0, 2, tuple(self.case.image.shape)) * 2.0 - 1.0
         return torch.from_numpy(drawn).to(self.case.image)
 
-    def mapped(self, image: Tensor) -> Generator[None, None, tuple[Floats, float]]:
-        """Return the map of a picture and the probability of the answer; note whether it is still the first."""
-        found = yield from self.case.explaining(image=image)
+    def holds(self, image: Tensor) -> tuple[bool, int, float]:
+        """Return whether the answer is still the first, the strongest other class, and the answer's probability."""
         logits = self.case.model.logits(image)[0]
-        self.kept.append(int(logits.argmax()) == self.answer)
-        return shares(map_of(found)), float(logits.softmax(dim=0)[self.answer])
+        probability = float(logits.softmax(dim=0)[self.answer])
+        held = int(logits.argmax()) == self.answer
+        logits[self.answer] = -math.inf
+        return held, int(logits.argmax()), probability
+
+    def mapped(self, image: Tensor) -> Generator[None, None, Floats]:
+        """Return the map of a picture."""
+        found = yield from self.case.explaining(image=image)
+        return shares(map_of(found))
 
     def random_signs(self, draws: int, *, alone: bool) -> Generator[None, None, list[float]]:
-        """Return what is left of the strongest pixels after random signs of the whole size, for each draw."""
+        """Return what is left of the strongest pixels after random signs of the whole size, for each draw that counts.
+
+        Those count that keep the first class, as of the steps of an attack.
+        """
         found = []
         for _ in range(draws):
             yield None
             image = self.inside(self.case.image + self.knobs.epsilon * self.level * self.signs())
-            values, probability = yield from self.mapped(image)
-            found.append(self.kept_share(values))
+            held, _, probability = self.holds(image)
+            self.kept.append(held)
+            if not (held or alone):
+                continue
+            values = yield from self.mapped(image)
+            left = self.kept_share(values)
+            found += [left] * held
             if alone:
                 self.note(values)
-            if self.kept[-1] and alone and found[-1] <= min(found):
-                self.best = (0.0, image, values, probability)
+                if held and -left > self.best[0]:
+                    self.best = (-left, image, values, probability)
         if not alone:
             self.kept.clear()
         return found
 
     def random_score(self, found: list[float]) -> Score:
         """Return the mean over draws of random signs."""
-        self.random = float(np.mean(found))
-        error = float(np.std(found, ddof=1) / math.sqrt(len(found)))
-        return self.made(1.0, self.best[2], self.best[1]).replace(
-            value=self.random, standard_error=error, items=tuple(found)
-        )
+        self.random = _mean(found)
+        error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
+        score = self.made(1.0, self.best[2], self.best[1])
+        return score.replace(value=self.random, standard_error=error, items=tuple(found)) if found else score
 
-    def follow(self, drawn: Any) -> Generator[Score | None, None, None]:
-        """Yield the best so far after each step along the sign of the criterion's derivative."""
-        import torch
+    def follow(self, drawn: Any, random: list[float]) -> Generator[Score | None, None, None]:
+        """Yield the best so far after each step along the sign of the criterion's derivative.
 
+        A step that has lost the class is followed by steps that win it back.
+        """
         knobs, case = self.knobs, self.case
+        self.random = _mean(random)
         criterion = CRITERIA[knobs.attack]
-        aim = tuple(torch.as_tensor(part, device=case.image.device) for part in self.aim)
         every = 1 if sum(case.method.cost(case.size)) <= QUICK else SELDOM
         # at the picture itself a criterion such as the distance of centers may have no slope
         image = self.inside(case.image + min(knobs.rate, knobs.epsilon) * self.level * self.signs())
-        values = self.start
+        values, looked = self.start, 0
+        held, other, _ = self.holds(image)
         for step in range(1, knobs.steps + 1):
             yield None
-            with torch.inference_mode(False), torch.enable_grad():
-                leaf = image.clone().requires_grad_()
-                now = drawn(leaf)
-                slope = _slope(criterion(now / now.sum().clamp_min(1e-30), aim), leaf)
+            slope = self.slope(drawn, criterion, image) if held or step == 1 else self.way_back(image, other)
             if slope is not None and bool(slope.any()):
                 image = self.inside(image + knobs.rate * self.level * slope.sign())
             elif step == 1:
                 self.notes += ("The map of the smoothed network has no slope: there is nothing to follow.",)
                 yield self.made(1.0, values, image)
                 return
-            else:  # it has run into a place where the map is 0
+            else:  # it has run into a place where the map is 0, or the answer a constant
                 image = self.inside(self.best[1] + knobs.rate * self.level * self.signs())
-            if step % every and step < knobs.steps:
+            held, other, probability = self.holds(image)
+            self.kept.append(held)
+            if (step - looked < every or (every > 1 and not held)) and step < knobs.steps:
                 continue
-            values, probability = yield from self.mapped(image)
+            looked = step
+            values = yield from self.mapped(image)
             found = float(criterion(values, self.aim))
             self.note(values)
-            if self.kept[-1] and found > self.best[0] and values.any():  # a map that is gone has no center
+            if held and found > self.best[0] and values.any():  # a map that is gone has no center
                 self.best = (found, image, values, probability)
             yield self.made(step / knobs.steps, values, image)
+
+    def slope(self, drawn: Any, criterion: Any, image: Tensor) -> Tensor | None:
+        """Return the derivative of the criterion by the picture, on the smoothed network."""
+        import torch
+
+        aim = tuple(torch.as_tensor(part, device=image.device) for part in self.aim)
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = image.clone().requires_grad_()
+            now = drawn(leaf)
+            found = criterion(now / now.sum().clamp_min(1e-30), aim)
+            if not found.requires_grad:
+                return None
+            (slope,) = torch.autograd.grad(found, leaf, allow_unused=True)
+        return slope
+
+    def way_back(self, image: Tensor, other: int) -> Tensor:
+        """Return the derivative of how far the answer's score is above that of another class."""
+        target = class_target(self.case.model.labels, self.answer, minus=other)
+        return self.case.model.gradient(image, target).input
 
     def note(self, values: Floats) -> None:
         """Keep the numbers of a step for the curves."""
@@ -160,11 +195,12 @@ class Attack:
         )
         moved = self.knobs.epsilon > 0 and not any(self.kept)
         notes = ("No step kept the first class.",) if self.kept and moved else ()
+        known = {} if math.isnan(self.random) else {"random signs": self.random}
         return Score(
             self.kept_share(values),
             self.unit,
             progress=progress,
-            controls={"random signs": self.random, "random map": float(self.top.mean())},
+            controls={**known, "random map": float(self.top.mean())},
             curves=curves,
             maps={
                 "map": self.start,
@@ -190,10 +226,5 @@ class Attack:
         )
 
 
-def _slope(criterion: Tensor, leaf: Tensor) -> Tensor | None:
-    import torch
-
-    if not criterion.requires_grad:
-        return None
-    (found,) = torch.autograd.grad(criterion, leaf, allow_unused=True)
-    return found
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Score
@@ -34,7 +32,8 @@ BESIDE, DRAWS = 3, 10
     range=(0.0, 1.0),
     formula="|top-k e(x) ∩ top-k e(x + d)| / k for the d, ‖d‖∞ ≤ ε with the same first class, that changes e most",
     how="Step by step, the picture follows the sign of a criterion's derivative: the map's strongest pixels should "
-    "fade, its center move, or a region light up. Of the pictures that keep their class, the best one counts.",
+    "fade, its center move, or a region light up. A step that loses the class is followed by steps that win it back. Of "
+    "the pictures that keep their class, the best one counts.",
     caution="An attack that fails does not show that there is none. A map that follows a network's true decision moves "
     "with it: the network, and not the method, may be what is fragile.",
 )
@@ -45,7 +44,9 @@ class ExplanationFragility:
     Streams every step: ``maps`` has the map before, the best one so far and the one now, ``pictures`` the same.
     ``details``: ``spearman``; ``center_shift`` in px; ``region``, its share of the map before and after; ``kept``, the
     share of steps that kept the class; ``probability`` of the class before and after; ``largest_change`` in levels.
-    ``controls``: the same for random signs of the same size, and for a map of random numbers.
+    ``controls``: the same for random signs of the same size, the mean of those draws that keep the class (left out if
+    none does), and for a map of random numbers. Beyond the paper: where the class is lost, the next step follows the
+    derivative of its score less the strongest other one's, since the paper's steps may never come back.
 
     Methods that can be differentiated twice: saliency, gradient × input, integrated gradients, Grad-CAM and DeepLIFT
     (RevealCancel by the slope of Rescale), on a copy with softplus for ReLU; maps that count are always those of the
@@ -103,5 +104,4 @@ class ExplanationFragility:
                 )
             yield run.random_score(random)
             return
-        run.random = float(np.mean(random))
-        yield from run.follow(drawn)
+        yield from run.follow(drawn, random)

@@ -25,7 +25,7 @@ from .deeplift import ELEMENTWISE, POOLING, DeepLiftPolicy
 from .differences import first, halves
 from .ops import TELLING, Op, classify, tensors_of
 from .policy import substituted
-from .smooth import RECTIFIERS, saving_hooks, smooth
+from .smooth import RECTIFIERS, saving_hooks, slope, smooth
 
 __all__ = ["multipliers"]
 
@@ -35,10 +35,16 @@ Back = Callable[[Tensor], "tuple[Tensor | None, ...]"]
 
 @dataclass(frozen=True)
 class _Step:
-    """An operation of the first pass: its name, and how multipliers pass it (``None``: as a gradient does)."""
+    """An operation of the first pass.
+
+    Attributes:
+        name: of the operation. ``back``: how multipliers pass it; ``None`` is as a gradient does.
+        smoothed: what stands for the output of a ReLU, on pictures and references.
+    """
 
     name: str
     back: Back | None = None
+    smoothed: Tensor | None = None
 
 
 def multipliers(
@@ -66,7 +72,7 @@ def multipliers(
             seen.policy.start(batch)
             run(batch)
         leaf = images.detach().requires_grad_()
-        with _Second(seen.steps, beta):
+        with _Second(seen.steps):
             scores = run(leaf)
         if not scores.requires_grad:
             return torch.zeros_like(images)
@@ -75,10 +81,6 @@ def multipliers(
 
 
 class _Mode(TorchFunctionMode):
-    def __init__(self, beta: float) -> None:
-        super().__init__()
-        self.beta = beta
-
     def __enter__(self) -> Any:
         self._hooks = saving_hooks()
         return super().__enter__()  # type: ignore[no-untyped-call]
@@ -104,19 +106,13 @@ class _Mode(TorchFunctionMode):
         """Run an operation that depends on the picture."""
         raise NotImplementedError
 
-    def smoothed(self, op: Op, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Return what an operation gives, with softplus for ReLU."""
-        if op.kind not in RECTIFIERS:
-            return func(*args, **kwargs)
-        data, high = op.inputs[0], float(op.parameters.get("high", math.inf))
-        return written(op, smooth(data.clone(), self.beta, high))
-
 
 class _First(_Mode):
     """The smoothed network on pictures and references; keeps the steps."""
 
     def __init__(self, beta: float, gates: str) -> None:
-        super().__init__(beta)
+        super().__init__()
+        self.beta = beta
         self.policy = DeepLiftPolicy(gates=gates)
         self.steps: list[_Step] = []
 
@@ -128,45 +124,48 @@ class _First(_Mode):
         """Note how multipliers pass an operation, then run it."""
         self.policy.again = again = Again(func, args, kwargs, op.inputs)
         choice = self.policy.choose(op, "")
-        self.steps.append(_Step(op.name, self._back(op, choice.label, again)))
-        output = self.smoothed(op, func, args, kwargs)
+        step = _Step(op.name, *self._back(op, choice.label, again))
+        self.steps.append(step)
+        # a softplus takes as long as a convolution, so it is kept; what comes later may work in place
+        output = func(*args, **kwargs) if step.smoothed is None else written(op, step.smoothed.clone())
         results = [op.inputs[0]] if op.kind == "setitem" else list(tensors_of(output))
         self.policy.seen(op, results, lambda new: func(*substituted(args, new), **substituted(kwargs, new)))
         return output
 
-    def _back(self, op: Op, label: str | None, again: Again) -> Back | None:
+    def _back(self, op: Op, label: str | None, again: Again) -> tuple[Back | None, Tensor | None]:
         detached = op.kind == "identity" and op.name in {"detach", "detach_", "data"}
         if label in {"linear", "route"} and not detached:
-            return None
+            return None, None
         # its own copy: what comes later may work in place
         kept = [tensor.clone() for tensor in op.inputs]
+        if label == "rescale" and op.kind in RECTIFIERS:
+            return self._rectifier(kept[0], float(op.parameters.get("high", math.inf)))
         if label == "rescale" and len(kept) == 1 and op.kind in {"softmax", "log_softmax"}:
             dim, logarithm = int(op.parameters["dim"]), op.kind == "log_softmax"
-            return lambda signal: (_softmax(kept[0], dim, signal, logarithm=logarithm),)
+            return lambda signal: (_softmax(kept[0], dim, signal, logarithm=logarithm),), None
         if label == "rescale" and len(kept) == 1 and op.kind in (ELEMENTWISE | {"pointwise", "div"}):
-            return self._element(op, kept[0], again)
+            return _element(kept[0], again), None
         if label == "cross-maximum" and op.kind in POOLING:
-            return lambda signal: (_cross_maximum(again, kept[0], signal),)
+            return lambda signal: (_cross_maximum(again, kept[0], signal),), None
         if label in {"split", "gate constant"} and op.kind in {"mul", "matmul"}:
             gate = self.policy.gate_of(op) if label == "gate constant" else None
-            return lambda signal: _split(torch.mul if op.kind == "mul" else torch.matmul, kept, signal, gate)
+            return lambda signal: _split(torch.mul if op.kind == "mul" else torch.matmul, kept, signal, gate), None
         raise _lacking(op.name)
 
-    def _element(self, op: Op, data: Tensor, again: Again) -> Back:
-        beta, high = self.beta, float(op.parameters.get("high", math.inf))
-        rectifier = op.kind in RECTIFIERS
+    def _rectifier(self, data: Tensor, high: float) -> tuple[Back, Tensor]:
+        beta, output = self.beta, smooth(data, self.beta, high)
 
-        def value(values: Tensor) -> Tensor:
-            return smooth(values, beta, high) if rectifier else first(again(values.clone()))
+        def back(signal: Tensor) -> tuple[Tensor]:
+            return (signal * _quotient(output, data, lambda u: slope(u, beta, high), beta),)
 
-        return lambda signal: (signal * _quotient(value, data, beta if rectifier else 1.0),)
+        return back, output
 
 
 class _Second(_Mode):
     """The pictures alone; multipliers pass by the steps of the first pass."""
 
-    def __init__(self, steps: Sequence[_Step], beta: float) -> None:
-        super().__init__(beta)
+    def __init__(self, steps: Sequence[_Step]) -> None:
+        super().__init__()
         self._steps = iter(steps)
 
     def live(self, op: Op, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -179,12 +178,11 @@ class _Second(_Mode):
         made: list[type] = []
 
         def run() -> Any:
-            with torch.no_grad():
-                # in place or not, the network's own tensor is written by ``written``
-                copies = {id(tensor): tensor.detach().clone() for tensor in op.inputs}
-                if op.kind in RECTIFIERS:
-                    return smooth(copies[id(op.inputs[0])], self.beta, float(op.parameters.get("high", math.inf)))
-                found = func(*substituted(args, copies), **substituted(kwargs, copies))
+            if step.smoothed is not None:
+                return halves(step.smoothed.detach())[0].clone()
+            # in place or not, the network's own tensor is written by ``written``
+            copies = {id(tensor): tensor.detach().clone() for tensor in op.inputs}
+            found = func(*substituted(args, copies), **substituted(kwargs, copies))
             made.append(type(found))
             return found
 
@@ -216,14 +214,23 @@ def written(op: Op, output: Tensor) -> Tensor:
     return place.copy_(output) if isinstance(place, Tensor) else output
 
 
-def _quotient(run: Callable[[Tensor], Tensor], data: Tensor, sharpness: float) -> Tensor:
-    here, there = halves(data)
+def _element(data: Tensor, again: Again) -> Back:
+    def run(values: Tensor) -> Tensor:
+        return first(again(values.clone()))
+
+    def sloping(values: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(run(values).sum(), values, create_graph=True)
+        return found
+
+    return lambda signal: (signal * _quotient(run(data), data, sloping, 1.0),)
+
+
+def _quotient(output: Tensor, data: Tensor, sloping: Callable[[Tensor], Tensor], sharpness: float) -> Tensor:
+    (here, there), (after, before) = halves(data), halves(output)
     change = here - there
     # below this, the slope halfway is nearer to the quotient, and to its derivative, than rounding leaves the quotient
     lost = change.abs() * sharpness < torch.finfo(change.dtype).eps ** 0.25
-    middle = (here + there) / 2
-    (slope,) = torch.autograd.grad(run(middle).sum(), middle, create_graph=True)
-    return torch.where(lost, slope, (run(here) - run(there)) / torch.where(lost, 1.0, change))
+    return torch.where(lost, sloping((here + there) / 2), (after - before) / torch.where(lost, 1.0, change))
 
 
 def _cross_maximum(again: Again, data: Tensor, signal: Tensor) -> Tensor:
@@ -248,7 +255,8 @@ def _split(
 
 def _softmax(data: Tensor, dim: int, signal: Tensor, *, logarithm: bool) -> Tensor:
     """Return what ``differences.softmax_multipliers`` does, as a function that can be differentiated."""
-    means = _quotient(torch.exp, data.log_softmax(dim), 1.0)
+    logs = data.log_softmax(dim)
+    means = _quotient(logs.exp(), logs, torch.exp, 1.0)
     weights = means / means.sum(dim=dim, keepdim=True)
     given = signal if logarithm else signal * means
     return given - weights * given.sum(dim=dim, keepdim=True)
