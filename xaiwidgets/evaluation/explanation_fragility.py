@@ -32,8 +32,8 @@ BESIDE, DRAWS = 3, 10
     range=(0.0, 1.0),
     formula="|top-k e(x) ∩ top-k e(x + d)| / k for the d, ‖d‖∞ ≤ ε with the same first class, that changes e most",
     how="Step by step, the picture follows the sign of a criterion's derivative: the map's strongest pixels should "
-    "fade, its center move, or a region light up. A step that loses the class is followed by steps that win it back. Of "
-    "the pictures that keep their class, the best one counts.",
+    "fade, its center move, or a region light up. A step that loses the class is followed by steps that win it back. "
+    "Of the pictures that keep their class, the best one counts.",
     caution="An attack that fails does not show that there is none. A map that follows a network's true decision moves "
     "with it: the network, and not the method, may be what is fragile.",
 )
