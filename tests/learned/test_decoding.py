@@ -12,7 +12,7 @@ from xaiwidgets.errors import InvalidImage, InvalidKnob, InvalidLayer, NotApplic
 from xaiwidgets.learned.decoding import train_decoder, train_decoder_steps, train_generator_steps
 from xaiwidgets.learned.features import binary_patterns, features, oriented_gradients
 from xaiwidgets.learned.recipes import Recipe, train, untrained
-from xaiwidgets.learned.teaching import LEAST, Pictures, digit_pictures, digits16
+from xaiwidgets.learned.teaching import LEAST, Pictures, digit_pictures, digits16, find_pictures
 
 SIDE = 16
 
@@ -195,6 +195,47 @@ def test_folders_and_their_number(tmp_path):
     (tmp_path / "000.png").unlink()
     with pytest.raises(InvalidImage, match=f"at least {LEAST}.*got {LEAST - 1}"):
         states(train_decoder_steps(model, tmp_path, feature="second", epochs=1))
+
+
+def test_a_few_photos_are_cut_into_crops_and_whole_photos_are_held_out():
+    """Each photo has a color of its own, brighter to the right, so that a crop tells where it comes from."""
+    model = xw.Model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 12 * 8, 2)), size=(14, 10), crop=1.0)
+    photos = []
+    for number in range(10):
+        photo = np.zeros((60, 90, 3), np.uint8)
+        photo[..., 0], photo[..., 1] = 25 * number, np.arange(90)
+        photos.append(photo)
+    found = end_of(find_pictures(model, photos, 3, crops=40))
+    assert found.train.shape == (320, 14, 10, 3)
+    assert found.test.shape == (80, 14, 10, 3)
+    sources = [{round(value / 25) for value in part[..., 0].mean((1, 2))} for part in (found.train, found.test)]
+    assert len(sources[0]) == 8
+    assert sources[0] | sources[1] == set(range(10))
+    rising = found.train[:, 7, -1, 1].astype(int) - found.train[:, 7, 0, 1]
+    assert 0.4 < (rising > 0).mean() < 0.6  # half of them are mirrored
+    widths = np.abs(rising) / 9 * 10  # the picture is 60 px high, so a crop is at most 42 wide
+    assert 14 < widths.min() < 22
+    assert 36 < widths.max() <= 44
+    assert end_of(find_pictures(model, photos, 3, crops=40)).digest == found.digest
+    assert end_of(find_pictures(model, photos, 4, crops=40)).digest != found.digest
+    for few, crops in ((photos[:4], 100), (photos, 20)):
+        with pytest.raises(InvalidImage, match=f"at least 5 photos.*got {len(few)} with {crops}"):
+            end_of(find_pictures(model, few, 0, crops=crops))
+    with pytest.raises(InvalidImage, match="to cut crops"):
+        end_of(find_pictures(model, None, 0, crops=4))
+    with pytest.raises(InvalidKnob, match="crops must be"):
+        states(train_decoder_steps(model, photos, crops=-1))
+    last = states(train_decoder_steps(model, photos, crops=30, epochs=1, size=10))[-1]
+    assert last.decoder.error > 0
+
+
+def end_of(steps):
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def test_bad_arguments_are_named(model, few):

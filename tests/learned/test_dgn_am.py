@@ -10,7 +10,7 @@ import torch
 
 import xaiwidgets as xw
 from xaiwidgets.errors import InvalidKnob, NotApplicable
-from xaiwidgets.learned.code_error import CodeError
+from xaiwidgets.learned.code_error import CodeError, code_errors
 from xaiwidgets.learned.decoders import as_inputs
 from xaiwidgets.learned.decoding import train_decoder, train_generator
 from xaiwidgets.learned.fitting import Fitting
@@ -110,6 +110,28 @@ def test_the_error_of_a_code_has_the_right_gradient(model):
     assert torch.allclose(found.input, expected, atol=1e-5)
 
 
+def test_the_error_of_codes_is_the_same_in_several_passes(model, monkeypatch):
+    made = torch.from_numpy(digit_pictures("test", 16)[0][:10].transpose(0, 3, 1, 2).copy())
+    codes, scale = torch.rand(10, 64), torch.full((64,), 2.0)
+    ran = []
+
+    def found():
+        steps = code_errors(model, "classifier.1", scale, made, codes, lambda: iter([ran.append(1)]))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+    whole = found()
+    assert not ran
+    monkeypatch.setattr("xaiwidgets.learned.code_error.PIXELS", 4 * 16 * 16)
+    parts = found()
+    assert len(ran) == 3
+    assert parts[0] == pytest.approx(whole[0], rel=1e-5)
+    assert torch.allclose(parts[1], whole[1], atol=1e-6)
+
+
 def test_a_step_of_training_has_the_gradient_of_both_losses(model):
     """Against one graph through generator and encoder."""
     images = Pictures(digit_pictures("train", 16)[0][:32], digit_pictures("test", 16)[0][:8])
@@ -117,9 +139,9 @@ def test_a_step_of_training_has_the_gradient_of_both_losses(model):
     fit = Fitting(model, images, options, None, "x")
     list(fit._prepare())
     for part in torch.split(torch.arange(32), 8):  # the last layer begins with zeros, which lets no gradient through
-        fit._step(part)
+        list(fit._step(part))
     twin, part = copy.deepcopy(fit.network), torch.arange(8)
-    fit._step(part)
+    list(fit._step(part))
     made, net = twin(fit.codes[part]), copy.deepcopy(model.module)
     code = net.classifier[1](net.classifier[0](net.flatten(net.features(as_inputs(model, made)))))
     pixels = (made - fit.wished[part]).square().mean()

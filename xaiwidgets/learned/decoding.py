@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaiwidgets.core.knobs import Range
 from xaiwidgets.learned.features import LEAST_SIDE, code_layer, feature_name
-from xaiwidgets.learned.teaching import find_pictures, floats
+from xaiwidgets.learned.teaching import MOST_CROPS, find_pictures, floats
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -57,6 +57,7 @@ def train_decoder_steps(
     epochs: int = 25,
     rate: float = 1e-3,
     seed: int = 0,
+    crops: int = 0,
     checkpoint: str | PathLike[str] | None = None,
     name: str = "",
 ) -> Generator[DecoderTraining | None, Any, None]:
@@ -76,7 +77,9 @@ def train_decoder_steps(
         size: side of the pictures that are made; by default the network's, at most 64.
         epochs: passes over the pictures.
         rate: of Adam; it falls to zero as half a cosine.
-        seed: of the start and of the order.
+        seed: of the start, of the order, and of what is held out.
+        crops: learn from so many random crops of each picture, half of them mirrored, so that a few photos are enough;
+            those that are held out come from photos of their own. 0 takes the pictures as they are.
         checkpoint: a file that is written after each epoch. If it is there, the training goes on from it, and ends as
             if it had never been interrupted.
         name: to keep it under; by default made of the network's and the feature's.
@@ -88,7 +91,7 @@ def train_decoder_steps(
     """
     named = feature_name(model, feature)
     options = {"feature": named, "size": size, "epochs": epochs, "rate": rate, "seed": seed}
-    yield from _train(model, pictures, options, checkpoint, name or f"{named} of {model.name}")
+    yield from _train(model, pictures, options, crops, checkpoint, name or f"{named} of {model.name}")
 
 
 def train_generator_steps(
@@ -101,6 +104,7 @@ def train_generator_steps(
     rate: float = 1e-3,
     feature_weight: float = 0.02,
     seed: int = 0,
+    crops: int = 0,
     checkpoint: str | PathLike[str] | None = None,
     name: str = "",
 ) -> Generator[DecoderTraining | None, Any, None]:
@@ -117,7 +121,8 @@ def train_generator_steps(
         epochs: passes over the pictures.
         rate: of Adam; it falls to zero as half a cosine.
         feature_weight: of the error of the code.
-        seed: of the start and of the order.
+        seed: the same.
+        crops: the same.
         checkpoint: as for ``train_decoder_steps``.
         name: the same.
 
@@ -129,7 +134,8 @@ def train_generator_steps(
     options = {
         "feature": named, "size": size, "epochs": epochs, "rate": rate, "seed": seed, "weight": float(feature_weight),
     }  # fmt: skip
-    yield from _train(model, pictures, options, checkpoint, name or f"generator of {model.name}", chosen=bool(layer))
+    called = name or f"generator of {model.name}"
+    yield from _train(model, pictures, options, crops, checkpoint, called, chosen=bool(layer))
 
 
 def train_decoder(model: Model, pictures: Any = None, **options: Any) -> Decoder:
@@ -152,7 +158,14 @@ def _last(steps: Generator[DecoderTraining | None, Any, None]) -> Decoder:
 
 
 def _train(
-    model: Model, pictures: Any, options: dict[str, Any], checkpoint: Any, name: str, *, chosen: bool = True
+    model: Model,
+    pictures: Any,
+    options: dict[str, Any],
+    crops: int,
+    checkpoint: Any,
+    name: str,
+    *,
+    chosen: bool = True,
 ) -> Generator[DecoderTraining | None, Any, None]:
     from xaiwidgets.learned.fitting import Fitting
 
@@ -162,7 +175,8 @@ def _train(
     if options["size"] is None:
         options["size"] = min(SIDE, *model.input_shape[1:])
     Range(8, 256).check("size", options["size"])
-    found = yield from find_pictures(model, pictures, options["seed"])
+    Range(0, MOST_CROPS).check("crops", crops)
+    found = yield from find_pictures(model, pictures, options["seed"], crops)
     if "weight" in options:
         some = found.train[:: max(1, len(found.train) // LEAST_SIDE)]
         inputs = _inputs(model, some)

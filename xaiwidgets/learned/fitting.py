@@ -13,7 +13,7 @@ import numpy as np
 from xaiwidgets.core.knobs import Range
 from xaiwidgets.core.results import Exhibit
 from xaiwidgets.errors import InvalidKnob
-from xaiwidgets.learned.code_error import CodeError
+from xaiwidgets.learned.code_error import code_errors
 from xaiwidgets.learned.decoders import Decoder, as_inputs, shown
 from xaiwidgets.learned.decoding import DecoderTraining
 from xaiwidgets.learned.features import features, signature
@@ -170,31 +170,31 @@ class Fitting:
             falling = 0.5 * (1 + math.cos(math.pi * (done + number) / planned))
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate * falling
-            total += self._step(part) * len(part)
+            total += (yield from self._step(part)) * len(part)
             yield from self._pause()
         self.losses.append(total / count)
         made = torch.cat([self._made(part) for part in torch.split(self.test_codes, BATCH)])
         gaps = (made.clamp(0, 1) - self.test_wished).flatten(1).norm(dim=1)
         self.errors.append(float(gaps.mean()) / self.unit)
 
-    def _step(self, part: Tensor) -> float:
+    def _step(self, part: Tensor) -> Generator[None, Any, float]:
         """Learn from some pictures, by their numbers, and return their loss."""
         import torch
 
-        codes, wished = self.codes[part], self.wished[part]
-        with torch.inference_mode(False), torch.enable_grad():
-            codes, wished = codes.clone(), wished.clone()
-            made = self.network(codes)
-            loss = (made - wished).square().mean()
-            value = float(loss.detach())
-            if self.weight:
-                inputs = as_inputs(self.model, made)
-                goal = CodeError(self.feature, codes, self.unit_of_code)
-                found = self.model.gradient(inputs.detach().to(self.model.like), goal, early=True)
-                slope = found.input.to(inputs)
+        with torch.inference_mode(False):
+            codes, wished = self.codes[part].clone(), self.wished[part].clone()
+            with torch.enable_grad():
+                made = self.network(codes)
+                loss = (made - wished).square().mean()
+        value = float(loss.detach())
+        if self.weight:
+            given = self.model, self.feature, self.unit_of_code
+            error, slope = yield from code_errors(*given, made.detach(), codes, self._pause)
+            with torch.inference_mode(False), torch.enable_grad():
                 # the gradient by the pictures is known; this has the same one by the network's weights
-                loss = loss + self.weight * (inputs * slope).sum() / len(part)
-                value += self.weight * float(found.score.mean())
+                loss = loss + self.weight * (as_inputs(self.model, made) * slope).sum() / len(part)
+            value += self.weight * error
+        with torch.inference_mode(False), torch.enable_grad():
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
     from xaiwidgets.learned.recipes import Labelled, Recipe
     from xaiwidgets.model.model import Model
+    from xaiwidgets.model.pictures import Picture
+    from xaiwidgets.model.references import ReferenceSet
 
 #: Fewer pictures than this teach nothing that holds for others.
 LEAST = 300
 #: Share of a user's pictures that is held out.
 HELD_OUT = 0.2
+#: Fewer photos than this are too alike to be cut into crops: what is held out must come from photos of its own.
+LEAST_CUT, MOST_CROPS = 5, 1000
+#: A crop's side, as a share of the largest that fits.
+SHARES = 0.4, 1.0
 WANTED = (
     f"pictures must be at least {LEAST}: a folder, a list of pictures, the name of a reference set, or an array "
     "(N, H, W, C) in [0, 1] of the network's size"
@@ -91,33 +97,55 @@ def _net16() -> Callable[[], nn.Module]:
     return make
 
 
-def bundled(model: Model) -> Pictures | None:
-    """Return the bundled pictures that fit a network: shapes, cluttered digits or plain ones; ``None`` if none do."""
-    from xaiwidgets.data.shapes import SHAPES, shapes
+def which_bundled(model: Model) -> Literal["shapes", "clutter", "plain", ""]:
+    """Return which bundled pictures fit a network: shapes, cluttered digits, plain ones, or ''; makes none of them."""
+    from xaiwidgets.data.shapes import SHAPES
     from xaiwidgets.learned.labelled import takes_digits
 
     names = [model.labels.short(number) for number in range(model.classes)]
     channels, height, width = model.input_shape
     if (channels, height, width) == (3, 48, 48) and names == list(SHAPES):
-        return Pictures(shapes("train").images, shapes("test").images)
+        return "shapes"
     if takes_digits(model):
+        return "clutter"
+    plain = channels == 1 and height == width and 8 <= height <= 64 and names == list("0123456789")
+    return "plain" if plain else ""
+
+
+def bundled(model: Model) -> Pictures | None:
+    """Return the bundled pictures that fit a network; ``None`` if none do."""
+    which = which_bundled(model)
+    if which == "shapes":
+        from xaiwidgets.data.shapes import shapes
+
+        return Pictures(shapes("train").images, shapes("test").images)
+    if which == "clutter":
         from xaiwidgets.data.digits import digits
 
         first, second = (digits("single", split).images[..., None] for split in ("train", "test"))  # type: ignore[arg-type]
         return Pictures(first, second)
-    if channels == 1 and height == width and 8 <= height <= 64 and names == list("0123456789"):
-        return Pictures(digit_pictures("train", height)[0], digit_pictures("test", height)[0])
+    if which == "plain":
+        side = model.input_shape[1]
+        return Pictures(digit_pictures("train", side)[0], digit_pictures("test", side)[0])
     return None
 
 
-def find_pictures(model: Model, wanted: Any, seed: int) -> Generator[None, None, Pictures]:
+def find_pictures(model: Model, wanted: Any, seed: int, crops: int = 0) -> Generator[None, None, Pictures]:
     """Return pictures to learn from; yields between files, since reading a folder takes a while.
+
+    Args:
+        model: that takes them.
+        wanted: see ``train_decoder_steps``.
+        seed: of what is held out, and of the crops.
+        crops: so many random crops of each picture, half of them mirrored, in place of the whole one.
 
     Raises:
         InvalidImage: there are too few, they do not fit, or one cannot be read.
     """
     if isinstance(wanted, Pictures):
         return wanted
+    if crops:
+        return (yield from _cut(model, wanted, seed, crops))
     if wanted is None:
         found = bundled(model)
         if found is None:
@@ -145,18 +173,61 @@ def _array(model: Model, images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read(model: Model, wanted: Any) -> Generator[None, None, NDArray[np.uint8]]:
+    found = _set_of(wanted)
+    if found.baselines or len(found) < LEAST:
+        got = "plain baselines" if found.baselines else str(len(found))
+        raise InvalidImage(f"{WANTED}; got {got}. Of fewer photos, crops= cuts many pictures.")
+    rows = []
+    for number in range(len(found)):
+        rows.append(_bytes(model, found.picture(number)))  # thousands of photos must fit in memory
+        yield None
+    return np.stack(rows)
+
+
+def _cut(model: Model, wanted: Any, seed: int, crops: int) -> Generator[None, None, Pictures]:
+    """Return random crops of photos; those that are held out come from photos of which none is learned from."""
+    if wanted is None or isinstance(wanted, np.ndarray):
+        raise InvalidImage("pictures must be a folder, a list of pictures or the name of a reference set to cut crops.")
+    found = _set_of(wanted)
+    if found.baselines or len(found) < LEAST_CUT or len(found) * crops < LEAST:
+        got = "plain baselines" if found.baselines else f"{len(found)} with {crops} crops of each"
+        raise InvalidImage(
+            f"pictures must be at least {LEAST_CUT} photos, and all crops together at least {LEAST}; got {got}."
+        )
+    random = np.random.default_rng([seed, 17])
+    order = random.permutation(len(found))
+    few = max(1, round(HELD_OUT * len(found)))
+    parts: tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] = [], []
+    for place, number in enumerate(order):
+        photo = found.picture(int(number))
+        for _ in range(crops):
+            parts[place < few].append(_bytes(model, _crop(photo, model.input_shape[1:], random)))
+        yield None
+    return Pictures(np.stack(parts[0]), np.stack(parts[1]))
+
+
+def _crop(photo: Picture, size: tuple[int, int], random: np.random.Generator) -> Picture:
+    """Return a part of a photo of the network's proportions, mirrored every other time."""
+    from xaiwidgets.model.pictures import Picture
+
+    largest = min(photo.height / size[0], photo.width / size[1])
+    share = random.uniform(*SHARES) * largest
+    height, width = (max(1, int(share * side)) for side in size)
+    top, left = random.integers(photo.height - height + 1), random.integers(photo.width - width + 1)
+    part = photo.pixels[top : top + height, left : left + width]
+    return Picture(part[:, ::-1] if random.random() < 0.5 else part)
+
+
+def _set_of(wanted: Any) -> ReferenceSet:
     from xaiwidgets.model.references import ReferenceSet, find_references, reference_sets, unnamed
 
     if isinstance(wanted, str) and wanted in {one.name for one in reference_sets()}:
-        wanted = find_references(wanted, "pictures")
-    if not isinstance(wanted, ReferenceSet):
-        wanted = unnamed(wanted)
-    if wanted.baselines or len(wanted) < LEAST:
-        found = "plain baselines" if wanted.baselines else str(len(wanted))
-        raise InvalidImage(f"{WANTED}; got {found}.")
-    rows = []
-    for number in range(len(wanted)):
-        pixels = model.preprocessing.pixels(wanted.picture(number))
-        rows.append((pixels * 255).round().clip(0, 255).astype(np.uint8))  # thousands of photos must fit in memory
-        yield None
-    return np.stack(rows)
+        return find_references(wanted, "pictures")
+    return wanted if isinstance(wanted, ReferenceSet) else unnamed(wanted)
+
+
+def _bytes(model: Model, picture: Picture) -> NDArray[np.uint8]:
+    """Return a picture as the network sees it, ``(H, W, C)``."""
+    pixels = model.preprocessing.pixels(picture)
+    found: NDArray[np.uint8] = (pixels * 255).round().clip(0, 255).astype(np.uint8)
+    return found
