@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import ipywidgets as w
 import pytest
 
-from xaiwidgets.core.cards import cards
+from xaiwidgets.core.cards import card, cards
 from xaiwidgets.core.knobs import (
     Choice,
     Domain,
@@ -204,7 +205,8 @@ def test_a_form_has_all_knobs_and_says_which_changed(made, calls, send):
         elif isinstance(knob.domain, MethodNames):
             widget.toggle("rise")
         elif isinstance(knob.domain, NetworkName):
-            send(widget, value="generator of mine")
+            form.set({knob.name: "gone"})
+            send(widget, index=0)
         else:
             send(widget, index=(widget.index + 1) % len(widget.options))
         assert calls.pop()[0] == knob.name
@@ -214,6 +216,30 @@ def test_a_form_has_all_knobs_and_says_which_changed(made, calls, send):
     assert calls == []
     for knob in made.knobs:
         assert form.controls[knob.name].value == knob.default
+
+
+def test_what_has_been_trained_is_offered_by_its_kind(calls, send, monkeypatch):
+    kept = {"older": SimpleNamespace(kind="generator"), "other": SimpleNamespace(kind="decoder"), "net": object()}
+    monkeypatch.setattr("xaiwidgets.learned.store._KEPT", kept)
+    knobs = {k.name: k for k in card("dgn_am").knobs}
+    form = Form([knobs["generator"], knobs["judge"]], calls)
+    picker, judge = (form.controls[name].widget for name in ("generator", "judge"))
+    assert picker.options == (("the newest that fits", ""), ("older", "older"))
+    assert judge.options == (("none", ""), ("net", "net"))
+    send(picker, index=1)
+    assert calls == [("generator", "older")]
+    kept["newer"] = SimpleNamespace(kind="generator")
+    form.find_networks()
+    assert [name for _, name in picker.options] == ["", "newer", "older"]
+    assert picker.value == "older"
+    del kept["older"]
+    form.find_networks()
+    assert [name for _, name in picker.options] == ["", "newer", "older"]  # so that the error can name it
+    send(picker, index=0)
+    form.find_networks()
+    assert [name for _, name in picker.options] == ["", "newer"]
+    assert calls == [("generator", "older"), ("generator", "")]
+    form.close()
 
 
 def test_closing_a_form_closes_all_its_widgets(calls):

@@ -11,7 +11,7 @@ from xaiwidgets.apps.lanes import Lane, wish_of
 from xaiwidgets.apps.runfiles import RunFiles
 from xaiwidgets.apps.training import TrainPanel
 from xaiwidgets.core.cards import card, cards
-from xaiwidgets.core.knobs import clamp_knobs
+from xaiwidgets.core.knobs import NetworkName, clamp_knobs
 from xaiwidgets.engine.run import missing
 from xaiwidgets.engine.synthesis_record import (
     differences,
@@ -64,6 +64,7 @@ class SynthesisLab(w.VBox):
         image: a sample's name, or anything that ``read_picture`` takes, for methods that need a photo.
         autostart: begin to paint as soon as the model is there.
         album: pictures to choose from, e.g. those of another app.
+        pictures: of your own, to train decoders and generators on: a folder, a list, a reference set's name, an array.
         nav: a widget for the header, e.g. the tabs of a larger app.
 
     ``run`` is the run whose knobs are shown (``run.result`` its last picture), ``lanes`` are all of them; ``wait``
@@ -79,6 +80,7 @@ class SynthesisLab(w.VBox):
         *,
         autostart: bool = True,
         album: Album | None = None,
+        pictures: Any = None,
         nav: w.Widget | None = None,
         sync: bool = False,
     ) -> None:
@@ -95,7 +97,7 @@ class SynthesisLab(w.VBox):
         self.lanes: list[Lane] = []
         self._nav = nav
         self._forms: dict[str, tuple[Form, Form]] = {}
-        self._build(target)
+        self._build(target, pictures)
         self.lane = self._add(run, method, self.goal.wish, key)
         self.lane.preset = "calm"
         self._build_page()
@@ -204,7 +206,7 @@ class SynthesisLab(w.VBox):
 
     # -- building ---------------------------------------------------------------------------------------------------
 
-    def _build(self, target: str) -> None:
+    def _build(self, target: str, pictures: Any) -> None:
         self.goal = Goal(self._goal_changed, target)
         self.gallery = Gallery(self.album, self._photo_chosen, self._fail)
         self.picker = Picker(self._method_chosen, "synthesizer")
@@ -226,7 +228,7 @@ class SynthesisLab(w.VBox):
         self.reset.on_click(lambda _: self._each(lambda lane: lane.run.prepare(self._ask(lane))))
         self.forks.on_click(lambda _: self._guarded(self.fork))
         queue = SyncRunner if self._rota is None else self._rota.queue
-        self.training = TrainPanel(lambda: self.run.model, queue, self._restart, self._fail)
+        self.training = TrainPanel(lambda: self.run.model, queue, self._learned, self._fail, pictures)
         self.files = RunFiles(lambda: self.lane, self.replay, self._fail)
         self.contrast = self._check(
             "Stretch contrast", "Shows faint pictures stronger; only a view, and never of a photo", True
@@ -474,6 +476,22 @@ class SynthesisLab(w.VBox):
             self.run.start(self._ask(self.lane))
         elif self.run.model is not None:
             self.run.prepare(self._ask(self.lane))
+
+    def _learned(self, method: str, name: str) -> None:
+        """Offer what was trained; runs that go through it begin anew with the newest."""
+        with UI_LOCK:
+            for pair in self._forms.values():
+                for form in pair:
+                    form.find_networks()
+        knob = next(
+            k.name for k in card(method).knobs if isinstance(k.domain, NetworkName) and k.domain.kind != "model"
+        )
+        for lane in self.lanes:
+            if lane.settings.get(method, {}).get(knob):
+                lane.settings[method][knob] = name
+        if self.lane.method == method:
+            self._show_lane()
+            self._restart()
 
     def _pause(self) -> None:
         running = self.run.state == "running" or (self.run.waiting and self.run.playing)

@@ -199,7 +199,13 @@ class ReferenceName(Domain):
 
 @dataclass(frozen=True, slots=True)
 class NetworkName(Domain):
-    """The name of a network that was trained and kept in this process; the empty string is the method's own choice."""
+    """The name of a network that was trained and kept in this process; the empty string is the method's own choice.
+
+    ``kind`` is ``decoder``, ``generator``, ``checkpoints`` or ``model``; ``empty`` says what the empty string means.
+    """
+
+    kind: str
+    empty: str = "the newest that fits"
 
     def check(self, name: str, value: Any) -> str:
         """Return the name; that there is such a network is checked where they are kept."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xaiwidgets.errors import InvalidKnob, NotApplicable
 from xaiwidgets.learned.features import weights_digest
@@ -46,6 +46,8 @@ class Checkpoints:
     """A training, by points in order; all of one architecture."""
 
     points: tuple[Checkpoint, ...]
+    #: What a hyper-parameter that names it asks for.
+    kind: ClassVar[str] = "checkpoints"
 
     def fits(self, model: Model) -> bool:
         """Return whether a network has this architecture: the same names and shapes of weights, and the same input."""

@@ -52,6 +52,11 @@ class Decoder:
     is_generator: bool = False
 
     @property
+    def kind(self) -> str:
+        """What a hyper-parameter that names it asks for."""
+        return "generator" if self.is_generator else "decoder"
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of its pictures in pixels."""
         return self.network.size

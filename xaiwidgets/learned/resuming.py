@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,22 @@ from xaiwidgets.errors import InvalidKnob
 from xaiwidgets.learned.features import signature
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xaiwidgets.learned.fitting import Fitting
+
+#: Checkpoints that are kept in a folder; the one that was written longest ago goes first.
+MOST = 16
+
+
+def checkpoint_in(folder: Path, *what: object) -> Path:
+    """Return the file in a folder for the training that these words tell from others, and drop the oldest of many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(repr(what).encode()).hexdigest()[:24]}.pt"
+    others = sorted(set(folder.glob("*.pt")) - {path}, key=lambda one: one.stat().st_mtime)
+    for old in others[: max(0, len(others) + 1 - MOST)]:
+        old.unlink(missing_ok=True)
+    return path
 
 
 def _what(fit: Fitting) -> dict[str, Any]:

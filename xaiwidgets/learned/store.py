@@ -35,6 +35,12 @@ def names(kind: type | None = None) -> tuple[str, ...]:
         return tuple(name for name, one in _KEPT.items() if kind is None or isinstance(one, kind))
 
 
+def offered(kind: str) -> tuple[str, ...]:
+    """Return the names of what is kept of a kind (see ``core.knobs.NetworkName``), the newest first."""
+    with _LOCK:
+        return tuple(name for name, one in reversed(_KEPT.items()) if getattr(one, "kind", "model") == kind)
+
+
 def get(name: str) -> Any:
     """Return what is kept under a name.
 

@@ -173,7 +173,7 @@ def _array(model: Model, images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read(model: Model, wanted: Any) -> Generator[None, None, NDArray[np.uint8]]:
-    found = _set_of(wanted)
+    found = set_of(wanted)
     if found.baselines or len(found) < LEAST:
         got = "plain baselines" if found.baselines else str(len(found))
         raise InvalidImage(f"{WANTED}; got {got}. Of fewer photos, crops= cuts many pictures.")
@@ -188,7 +188,7 @@ def _cut(model: Model, wanted: Any, seed: int, crops: int) -> Generator[None, No
     """Return random crops of photos; those that are held out come from photos of which none is learned from."""
     if wanted is None or isinstance(wanted, np.ndarray):
         raise InvalidImage("pictures must be a folder, a list of pictures or the name of a reference set to cut crops.")
-    found = _set_of(wanted)
+    found = set_of(wanted)
     if found.baselines or len(found) < LEAST_CUT or len(found) * crops < LEAST:
         got = "plain baselines" if found.baselines else f"{len(found)} with {crops} crops of each"
         raise InvalidImage(
@@ -218,7 +218,12 @@ def _crop(photo: Picture, size: tuple[int, int], random: np.random.Generator) ->
     return Picture(part[:, ::-1] if random.random() < 0.5 else part)
 
 
-def _set_of(wanted: Any) -> ReferenceSet:
+def set_of(wanted: Any) -> ReferenceSet:
+    """Return a folder, a list of pictures or the name of a reference set as a set; files are read when needed.
+
+    Raises:
+        InvalidImage: it is none, or empty.
+    """
     from xaiwidgets.model.references import ReferenceSet, find_references, reference_sets, unnamed
 
     if isinstance(wanted, str) and wanted in {one.name for one in reference_sets()}:

@@ -110,6 +110,7 @@ def prepare_environment() -> None:
     # An installed package is found anyway, and site-packages in front of the standard library would shadow it.
     if not {"site-packages", "dist-packages"} & set(home.parts):
         _prepend("PYTHONPATH", str(home))
+    os.environ["XAIWIDGETS_SERVED"] = "1"  # pages are for strangers, who must not name files of this machine
     # Two torch threads on a busy machine were slower than one, and starve the thread that answers the page.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -21,6 +21,7 @@ from xaiwidgets.core.knobs import (
     Range,
     ReferenceName,
 )
+from xaiwidgets.learned.store import offered
 from xaiwidgets.model.references import reference_sets
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.members import MembersEditor
@@ -85,6 +86,8 @@ class Control:
                 self.widget.options = _options([*(v for _, v in self.widget.options), value])
             if isinstance(self.knob.domain, ReferenceName) and value not in [v for _, v in self.widget.options]:
                 self.widget.options = _references()  # a set may have been registered since
+            if isinstance(self.knob.domain, NetworkName):
+                self.widget.options = _networks(self.knob.domain, value)
             self.widget.value = value
             self._last = self.value
         finally:
@@ -138,7 +141,7 @@ class Control:
         if isinstance(domain, ReferenceName):
             return w.Dropdown(options=_references(), value=knob.default)
         if isinstance(domain, NetworkName):
-            return w.Text(value=knob.default, placeholder="its own choice", continuous_update=False)
+            return w.Dropdown(options=_networks(domain, knob.default), value=knob.default)
         if isinstance(domain, LayerRules):
             return RulesEditor(domain.rules, knob.default)
         raise TypeError(f"no control is known for a {type(domain).__name__}")
@@ -200,6 +203,13 @@ def _references() -> list[tuple[str, str]]:
     return [(one.title, one.name) for one in reference_sets()]
 
 
+def _networks(domain: NetworkName, chosen: str) -> list[tuple[str, str]]:
+    """Return what was trained so far, and what is chosen even if it is not there, so that the error can name it."""
+    known = offered(domain.kind)
+    gone = [chosen] if chosen and chosen not in known else []
+    return [(domain.empty, ""), *((name, name) for name in (*known, *gone))]
+
+
 class Form:
     """The controls of a set of knobs, the advanced ones folded away.
 
@@ -232,6 +242,12 @@ class Form:
         for control in self.controls.values():
             if isinstance(control.knob.domain, KnobName):
                 control.offer([("its own choice", ""), *names])
+
+    def find_networks(self) -> None:
+        """Offer what has been trained meanwhile where a network is chosen, without calling back."""
+        for control in self.controls.values():
+            if isinstance(control.knob.domain, NetworkName):
+                control.set(control.value)
 
     def set_weighted(self, layers: Sequence[tuple[str, str]]) -> None:
         """Offer these convolutions and dense layers, each a (name, kind), where rules are chosen by layer."""

@@ -74,14 +74,14 @@ class DgnAm(Resumable):
     seed: int = knob(0, Range(0, 9999), label="Seed", help="Of the random start.")
     generator: str = knob(
         "",
-        NetworkName(),
+        NetworkName("generator"),
         label="Generator",
         help="Name of a network from train_generator; empty is the newest that was trained for this network.",
         advanced=True,
     )
     judge: str = knob(
         "",
-        NetworkName(),
+        NetworkName("model", "none"),
         label="Second network",
         help="Name of a kept Model that is also asked for the probability of the class; empty is none.",
         advanced=True,

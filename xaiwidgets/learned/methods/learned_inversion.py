@@ -47,7 +47,7 @@ class LearnedInversion(Resumable):
 
     decoder: str = knob(
         "",
-        NetworkName(),
+        NetworkName("decoder"),
         label="Decoder",
         help="Name of a network from train_decoder; empty is the newest that was trained for this network.",
     )

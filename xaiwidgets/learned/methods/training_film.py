@@ -55,7 +55,7 @@ class TrainingFilm(Resumable):
     seed: int = knob(0, Range(0, 9999), label="Seed", help="Of the start, which all checkpoints share.")
     checkpoints: str = knob(
         "",
-        NetworkName(),
+        NetworkName("checkpoints"),
         label="Checkpoints",
         help="Name of a kept training; empty is the newest of a network that is built as this one.",
         advanced=True,

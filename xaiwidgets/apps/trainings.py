@@ -1,0 +1,74 @@
+"""Training what a method goes through: a decoder, a generator, or the network itself at points of its training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xaiwidgets.errors import NotApplicable
+from xaiwidgets.learned.features import signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from xaiwidgets.model.model import Model
+
+#: What is trained for a method, in words, and epochs that a person begins with.
+TRAINED = {
+    "learned_inversion": ("A network that makes photos from features", 25),
+    "dgn_am": ("A generator that makes photos from codes", 30),
+    "training_film": ("The network itself, from its first weights", 12),
+}
+#: Epochs of a film, 0 being untrained; the last one is always kept.
+KEPT = (0, 1, 2, 4, 8, 16, 32)
+
+
+def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:
+    """Return the training of a network itself on bundled pictures: what it yields has ``epoch``, or is ``None``.
+
+    Raises:
+        NotApplicable: no bundled training builds this network. What the training itself raises comes later.
+    """
+    from xaiwidgets.learned.checkpoints import train_checkpoints_steps
+    from xaiwidgets.learned.recipes import recipe
+
+    made = recipe("shapes")
+    if tuple(model.labels.short(i) for i in range(model.classes)) != made.labels or model.input_shape[0] != 3:
+        raise NotApplicable(
+            "training_film",
+            "checkpoints of this network",
+            f"no bundled training builds {model.name}: xaiwidgets.checkpoints(model, [(epoch, weights), …]) keeps "
+            "your own",
+        )
+    return train_checkpoints_steps(made, at=[epoch for epoch in KEPT if epoch <= epochs], epochs=epochs)
+
+
+def fitting_steps(
+    method: str, model: Model, wanted: Any, layer: str, epochs: int, folder: Path, say: Callable[[str], None]
+) -> Generator[Any, Any, None]:
+    """Train a decoder or a generator on bundled pictures or a person's own, going on from a checkpoint if there is one.
+
+    Args:
+        method: ``learned_inversion`` or ``dgn_am``.
+        model: whose features are inverted.
+        wanted: the pictures, see ``gather``.
+        layer: whose output they are made from; '' is the method's own choice.
+        epochs: passes over the pictures.
+        folder: of checkpoints.
+        say: told what is learned from.
+    """
+    from xaiwidgets.learned.decoding import train_decoder_steps, train_generator_steps
+    from xaiwidgets.learned.gathering import gather
+    from xaiwidgets.learned.resuming import checkpoint_in
+
+    pictures, words = yield from gather(model, wanted)
+    say(words)
+    path = checkpoint_in(folder, method, layer, epochs, signature(model, layer), pictures.digest)
+    name = ""
+    if wanted is not None:  # beside what was learned from bundled pictures
+        kind = "generator" if method == "dgn_am" else "decoder"
+        name = f"{kind} of {f'{layer} of ' if layer else ''}{model.name}, {words.partition(',')[0]}"
+    if method == "dgn_am":
+        yield from train_generator_steps(model, pictures, layer=layer, epochs=epochs, checkpoint=path, name=name)
+    else:
+        yield from train_decoder_steps(model, pictures, feature=layer, epochs=epochs, checkpoint=path, name=name)
