@@ -278,6 +278,15 @@ def test_another_layer_and_oriented_gradients(make_app):
     assert "classifier" not in vectors
 
 
+def test_it_is_said_when_nothing_was_learned(make_app):
+    panel = make_app().training
+    panel._words = "Learns from 5 photos."
+    panel._judge(DecoderTraining(1.0, 1, (1.0,), (0.6,), mean_error=0.7))
+    assert panel.note.value == ""
+    panel._judge(DecoderTraining(1.0, 1, (1.0,), (0.69,), mean_error=0.7))
+    assert "5 photos. What it makes of other photos is no better than the mean picture" in panel.note.value
+
+
 # -- stopped, and gone on with --------------------------------------------------------------------------------------
 
 
@@ -316,7 +325,7 @@ def test_a_stopped_training_goes_on_after_its_last_epoch(make_app, a_notebook):
     app.training.epochs.value = 4
     until(app.training, "of 4", lambda: press(app))
     assert app.wait(LONG)
-    assert "Went on after epoch" in app.training.note.value
+    assert "held out. Went on after epoch" in app.training.note.value or "no better" in app.training.note.value
     assert get(name).digest() == expected  # bit for bit as if it had not been stopped
     assert app.training.button.description == "Train"
 

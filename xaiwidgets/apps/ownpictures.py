@@ -13,7 +13,7 @@ from PIL import Image
 
 from xaiwidgets.errors import InvalidImage, XaiError
 from xaiwidgets.learned.teaching import LEAST_CUT, which_bundled
-from xaiwidgets.model.pictures import MAX_BYTES, Picture, read_picture
+from xaiwidgets.model.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,9 @@ WORDS = {BUNDLED: "Bundled pictures", GIVEN: "Those given to the page", FOLDER: 
 MOST, MOST_KEPT, SIDE = 500, 192 * 2**20, 512
 #: Bytes of uploads that wait to be read.
 MOST_WAITING = 64 * 2**20
-#: Megabytes that can be added at once: all files of one choice are one message, and servers take no larger ones.
-AT_ONCE = 12
+#: Megabytes that can be added at once: all files of one choice are one message, and servers take no larger ones. On a
+#: served page the browser makes larger photos smaller first.
+AT_ONCE = 8
 
 
 def may_name_folders() -> bool:
@@ -73,7 +74,7 @@ class OwnPictures:
             self.folder.add_class("xai-control")
             self.folder.observe(lambda _: self._changed(), "value")
         self.upload = w.FileUpload(accept=".jpg,.jpeg,.png,.webp", multiple=True)
-        self.upload.tooltip = f"JPEG, PNG or WebP, at most {MAX_BYTES >> 20} MB each and {AT_ONCE} MB at once"
+        self.upload.tooltip = f"JPEG, PNG or WebP, at most {AT_ONCE} MB at once"
         for name in ("xai-plain", "xai-addphotos"):
             self.upload.add_class(name)
         self.upload.observe(self._uploaded, "value")
@@ -187,6 +188,6 @@ class OwnPictures:
     def _tell(self) -> None:
         count, waiting = len(self._photos), len(self._waiting)
         words = f"{count} photo{'s' * (count != 1)}" + (f", {waiting} to be read" if waiting else "")
-        rule = f"JPEG, PNG, WebP · at most {MAX_BYTES >> 20} MB each, {AT_ONCE} MB at once. They stay in this session."
+        rule = f"JPEG, PNG, WebP · at most {AT_ONCE} MB at once. They stay in this session."
         self.told.value = f"<span class='xai-muted'><b>{escape(words)}</b> · {escape(rule)}</span>"
         self.drop.disabled = not count and not waiting

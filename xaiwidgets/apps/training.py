@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MOST_EPOCHS = 200
 #: Where checkpoints are kept, below the home of whoever runs the kernel; those of strangers go with their page.
 HOME = ".xaiwidgets/trainings"
+#: Share of the mean picture's error that is no success.
+NO_BETTER = 0.95
 #: Held-out pictures side by side.
 ACROSS = 4
 
@@ -56,7 +58,7 @@ class TrainPanel:
     ) -> None:
         self._model, self._trained, self._failed = model, trained, failed
         self._queue = queue(self._broke)
-        self._method = self._running = ""
+        self._method = self._running = self._words = ""
         self._epoch = self._turn = 0
         self._made: Path | None = None
         self.pictures = OwnPictures(queue, self._other, failed, pictures)
@@ -164,28 +166,38 @@ class TrainPanel:
             self.layer.value = kept if kept in [value for _, value in options] else ""
 
     def _work(self, turn: int, method: str, steps: Iterator[Any], epochs: int) -> Iterator[None]:
-        name = ""
+        name, state = "", None
         for state in steps:
             with UI_LOCK:  # whoever stops it has the last word
                 if state is not None and turn == self._turn:
                     if not self._epoch and state.epoch > 1 and hasattr(state, "errors"):
-                        self._say(f"Went on after epoch {state.epoch - 1}.")
+                        self._say(f"{self._words} Went on after epoch {state.epoch - 1}.")
                     self._epoch, name = state.epoch, getattr(state, "name", "")
                     self._draw(state, epochs)
             yield
         with UI_LOCK:
             if turn == self._turn:
                 self._rest()
+                self._judge(state)
         self._trained(method, name)
+
+    def _judge(self, last: Any) -> None:
+        """Say so if nothing was learned that holds for other pictures."""
+        if last is not None and hasattr(last, "errors") and last.errors[-1] > NO_BETTER * last.mean_error:
+            self._say(
+                f"{self._words} What it makes of other photos is no better than the mean picture: it needs more photos "
+                "that are alike, or a lower layer."
+            )
 
     def _tell(self, turn: int, words: str) -> None:
         with UI_LOCK:
             if turn == self._turn:
-                self._say(words)
+                self._words = f"Learns from {words}."
+                self._say(self._words)
 
     def _draw(self, state: Any, epochs: int) -> None:
         errors = np.asarray(getattr(state, "errors", None) or state.losses, dtype=float)
-        what = "error on pictures not trained on" if hasattr(state, "errors") else "loss"
+        what = "held-out error" if hasattr(state, "errors") else "loss"
         self.curve.value = curve_svg(errors, epochs, (), f"{what} by epoch")
         accuracy = getattr(state, "accuracies", ())
         told = f", {accuracy[-1]:.0%} right" if accuracy else f", error {number(errors[-1])}" if errors.size else ""
