@@ -31,6 +31,7 @@ from xaiwidgets.model.skeleton import keep_tensors, make_skeleton, stamp
 from xaiwidgets.model.tail import Tail
 from xaiwidgets.model.tape import install
 from xaiwidgets.model.targets import EachClass, Question, Scored, Target, check_target, class_target, unit_target
+from xaiwidgets.model.wrapped import LogScores, Under, without_logarithm
 from xaiwidgets.surgery.ending import BeforeSoftmax
 from xaiwidgets.surgery.maps import MapWatch
 from xaiwidgets.surgery.mode import refuse_compiled
@@ -57,39 +58,6 @@ WITHOUT_GATE = frozenset({"silu", "gelu", "hardswish", "mish", "softplus"})
 
 #: What is remembered of a network whatever its weights are, and however its forward pass is transformed.
 LASTING = ("batch size", "larger", "pace", "pooled map")
-
-
-class LogScores(nn.Module):
-    """A network that ends in a softmax, with the logarithm of its probabilities as its scores."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return log probabilities ``(N, K)``."""
-        outputs = self.network(images)
-        return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()  # type: ignore[no-any-return]
-
-
-class Under(nn.Module):
-    """A network whose forward passes run under a mode, such as a ``TorchFunctionMode``."""
-
-    def __init__(self, network: nn.Module, mode: Callable[[], AbstractContextManager[Any]]) -> None:
-        super().__init__()
-        self.network, self.mode = network, mode
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the scores ``(N, K)`` of the transformed network."""
-        with self.mode():
-            return self.network(images)  # type: ignore[no-any-return]
-
-
-def without_logarithm(network: nn.Module) -> nn.Module:
-    """Return what ``LogScores`` wraps, under the same modes."""
-    if isinstance(network, Under):
-        return Under(without_logarithm(network.network), network.mode)
-    return network.network if isinstance(network, LogScores) else network
 
 
 class Model:
