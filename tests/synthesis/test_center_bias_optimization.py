@@ -49,6 +49,32 @@ def test_only_the_fourth_phase_leaves_a_margin():
     assert [phase.margin for phase in PHASES] == [False, False, False, True, False]
 
 
+def test_the_margin_masks_the_gradient_before_its_size_is_taken_and_all_of_the_crop_is_denoised(model):
+    """As in the released code: mask, step over the mean of the masked gradient, clip, and denoise the whole crop."""
+    method = CenterBiasOptimization(start="mean", pace=0.05)
+    first = sum(lengths(method.pace)[:3])
+    state = list(method.steps(model, None, model.target(1)))[first - 1].state
+    going = Centered(method, model, model.target(1))
+    going.restore(state)
+    phase, share = going.place()
+    assert phase is PHASES[3]
+    before, random = going.picture, going.random.get_state()
+    top, left = going.corner(phase, before)
+    going.random.set_state(random)
+    side = model.input_shape[1]
+    crop = before[..., top : top + side, left : left + side]
+    gradient = inside(going.canvas.per_gray_level(going.ask(going.canvas.inputs(crop)).input), method.margin)
+    drawn = going.canvas.clip(crop + between(phase.step, share) * gradient / gradient.abs().mean())
+    wanted = going.canvas.clip(denoised(drawn, method.sharpness * between(phase.weight, share)))
+    going.advance()
+    found = going.picture[..., top : top + side, left : left + side]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)
+    edge = round(method.margin * side) - 2
+    moved = (found - crop)[..., :edge, :].square().mean().sqrt()
+    middle = (found - crop)[..., side // 3 : 2 * side // 3, side // 3 : 2 * side // 3].square().mean().sqrt()
+    assert 0 < float(moved) < 0.5 * float(middle)
+
+
 def test_denoising_is_that_of_scikit_image():
     picture = 40 * torch.randn(1, 3, 16, 18, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     wanted = denoise_tv_bregman(

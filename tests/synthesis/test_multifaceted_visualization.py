@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import xaiwidgets as xw
+from xaiwidgets.core.cards import resolve
 from xaiwidgets.errors import InvalidKnob, NotApplicable
 from xaiwidgets.learned.recipes import recipe, train
 from xaiwidgets.synthesis.facets import Crops, find_facets, groups_for, mean_image_init, scatter
+from xaiwidgets.synthesis.multifaceted import Multifaceted
 
 #: Digits that are one class together, so that the facets of each class are known.
 PAIRS = ((0, 1), (4, 7), (2, 6), (3, 9), (5, 8))
@@ -87,8 +89,93 @@ def test_a_facet_that_cannot_go_on_is_named(dead_net):
     found = xw.synthesize(
         dead_net, "multifaceted_visualization", target=0, **knobs, code_layer=dead_net.layers[-1].name
     )
-    assert found.notes[-1].startswith("Stopped after 4 steps: facet 1 cannot go on: the gradient is exactly zero")
-    assert found.notes[-1].count("Stopped") == 1 and found.notes[-1].endswith("another unit.")
+    for number, note in enumerate(found.notes[:2], start=1):
+        assert note.startswith(f"Facet {number} stopped after 2 steps: the gradient is exactly zero")
+        assert note.endswith("another unit.")
+    assert found.notes[2:] == ("Stopped after 4 steps: no facet can go on.",)
+    assert (found.progress, found.step) == (1, 4)
+
+
+class Brink(torch.nn.Module):
+    """The brighter a picture, the higher its score; not a number beyond a brightness that a few steps lead to."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+        self.look = torch.nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        score = self.look(x).mean(dim=(1, 2, 3))
+        # its slope is 0 on this side, and not a number on the other
+        return torch.stack([score + 0 * (self.limit - x.mean(dim=(1, 2, 3))).sqrt(), -score], dim=1)
+
+
+def brink(limit):
+    net = Brink(limit)
+    with torch.no_grad():
+        net.look.weight.copy_(torch.eye(3)[:, :, None, None])
+        net.look.bias.zero_()
+    return xw.Model(net.eval(), size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def dark_and_bright():
+    rng = np.random.default_rng(0)
+    levels = np.repeat([0.3, 0.6], 20)[:, None, None, None]
+    return [one.astype(np.float32) for one in levels + 0.02 * rng.normal(size=(40, 16, 16, 3))]
+
+
+KNOBS = {
+    "pictures": "dark and bright", "crops": 0, "used": 40, "facets": 2, "embedding": "pca", "iterations": 12,
+    "code_layer": "look", "decay": 0.0, "blur_width": 0.0, "jitter": 0,
+}  # fmt: skip
+
+
+def test_a_facet_that_diverges_ends_alone_and_says_so():
+    xw.reference_set("dark and bright", dark_and_bright())
+    model = brink(0.8)  # of a mean of 0.7 in colors: bright pictures reach it within twelve steps, dark ones do not
+    found = list(xw.synthesize_steps(model, "multifaceted_visualization", target=0, **KNOBS))
+    last = found[-1]
+    (note,) = last.notes
+    assert "stopped after" in note and note.endswith("is not finite. Lower the step size and start anew.")
+    gone = int(note.split()[1])
+    done = int(note.split()[4])
+    assert 1 <= done < 12
+    assert last.step == len(last.curve) == 12 + done and last.progress == 1 and not last.state.stopped
+    assert np.isfinite(last.curve).all() and np.isfinite(last.image).all()
+    progress = [one.progress for one in found]
+    assert progress == sorted(progress)
+    captions = [exhibit.caption for exhibit in last.beside[2::2]]
+    assert [f", stopped after {done} steps" in caption for caption in captions] == [gone == 1, gone == 2]
+    alone = next(one for one in found if one.notes)
+    pictures = [[one.beside[2 * number].image for one in (alone, last)] for number in (gone, 3 - gone)]
+    assert np.array_equal(*pictures[0]), "it keeps its last good picture"
+    assert np.abs(np.subtract(*pictures[1])).min() > 0.02, "the other goes on"
+    # a run that was saved after one has stopped goes on as it would have
+    method = resolve("multifaceted_visualization", **KNOBS)
+    rest = list(method.resume(alone.state).steps(model, None, model.target(0)))
+    assert len(rest) == len(found) - 1 - found.index(alone)
+    np.testing.assert_array_equal(rest[-1].image, last.image)
+    assert rest[-1].notes == last.notes
+
+
+def test_a_facet_that_cannot_even_begin_is_told(monkeypatch):
+    """As where a mean of pictures lies where the network gives no number, though it does for each of them."""
+    xw.reference_set("dark and bright", dark_and_bright())
+    model = brink(0.8)
+    plain = Multifaceted._ascent
+
+    def brighter(self, number, state=None):
+        if number == 0 and state is None:
+            self.means = torch.cat([torch.full_like(self.means[:1], 1.5), self.means[1:]])
+        return plain(self, number, state)
+
+    monkeypatch.setattr(Multifaceted, "_ascent", brighter)
+    last = xw.synthesize(model, "multifaceted_visualization", target=0, **{**KNOBS, "iterations": 2})
+    assert last.notes[0].startswith(
+        "Facet 1 stopped after 0 steps: the score or its gradient is not finite on the start"
+    )
+    assert (last.step, last.progress, len(last.notes)) == (2, 1, 1)
+    assert "at its start, stopped after 0 steps" in last.beside[2].caption
 
 
 def test_crops_are_parts_of_their_picture():

@@ -32,7 +32,7 @@ class Phase:
     Attributes:
         steps: at full pace. ``size``: of the canvas by the network's input. ``step``: its size in gray levels, from the
             first to the last; ``weight``: of the denoising, likewise. ``window``: what the crop's spread is multiplied
-            by. ``margin``: whether the margin is left alone.
+            by. ``margin``: whether nothing is drawn in the margin; it is denoised all the same.
     """
 
     steps: int
@@ -43,7 +43,7 @@ class Phase:
     margin: bool = False
 
 
-#: Of Nguyen et al. 2016, as in their released code.
+#: Of Nguyen et al. 2016, as in their released code but for the last weight, which goes from 0.01 to 2 there.
 PHASES = (
     Phase(190, 1.0, (11.0, 11.0), (0.001, 0.05)),
     Phase(150, 1.2, (6.0, 6.0), (0.01, 0.08)),

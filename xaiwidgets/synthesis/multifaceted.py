@@ -60,8 +60,11 @@ class Multifaceted(Run):
 
     @property
     def planned(self) -> int:
-        """Steps of all facets."""
-        return int(self.method.iterations) * (len(self.sizes) or self.method.facets)
+        """Steps of all facets; of those that have stopped, the steps that they did."""
+        each = int(self.method.iterations)
+        if not self.going:
+            return each * (len(self.sizes) or self.method.facets)
+        return sum(run.step if run.stopped else each for run in self.going)
 
     @property
     def saved(self) -> tuple[Saved, ...]:
@@ -94,12 +97,11 @@ class Multifaceted(Run):
         elif not self.going:
             self._group()
         else:
-            number = self.step % len(self.going)
-            run = self.going[number]
+            # the facets take turns: the next is the first of those that have done the fewest steps and can go on
+            run = min((run for run in self.going if not run.stopped), key=lambda run: run.step)
             run.advance()
             if run.stopped:
-                why = run.notes[-1].partition(": ")[2].removesuffix(".")
-                self.stop(f"facet {number + 1} cannot go on: {why}")
+                self._tell_stopped(self.going.index(run))
                 return
             self.log(self._mean("objective"), **({"probability": self._mean("probability")} if self._chances else {}))
 
@@ -127,7 +129,15 @@ class Multifaceted(Run):
 
     @property
     def _chances(self) -> bool:
-        return "probability" in self.going[0].measures
+        return any("probability" in run.measures for run in self.going)
+
+    def _tell_stopped(self, number: int) -> None:
+        """Say why a facet cannot go on, and stop if none can."""
+        run = self.going[number]
+        why = run.notes[-1].partition(": ")[2]
+        self.note(f"Facet {number + 1} stopped after {run.step} steps: {why}")
+        if all(run.stopped for run in self.going):
+            self.stop("no facet can go on")
 
     def _group(self) -> None:
         """Group the most exciting pictures, and begin an ascent for each group."""
@@ -144,6 +154,9 @@ class Multifaceted(Run):
         pictures = np.stack([colors(self.model, one[None]) for one in images])
         self.layout = self.scores.new_tensor(scatter(found, pictures))
         self.going = [self._ascent(number) for number in range(found.count)]
+        for number, run in enumerate(self.going):
+            if run.stopped:  # on its start picture
+                self._tell_stopped(number)
 
     def _method(self) -> Any:
         start = "photo" if self.method.begin == "mean" else "noise"
@@ -191,6 +204,7 @@ class Multifaceted(Run):
             shown.append(Exhibit(mean, f"facet {number + 1}: mean of {count} of its {self.sizes[number]} pictures"))
             score = run.measures.get("objective")
             words = "at its start" if score is None else f"{self.unit} {score:.3g}"
+            words += f", stopped after {run.step} steps" if run.stopped else ""
             shown.append(Exhibit(run.pixels(), f"facet {number + 1}: {words}"))
         return tuple(shown)
 

@@ -36,7 +36,10 @@ class MultifacetedVisualization(Resumable):
 
     Yields all facets in one picture, two in a row, ``(H, W, 3)`` in [0, 1]; ``beside`` has where the pictures lie, and
     for each facet its mean and what was made of it. ``score`` is the mean over facets, ``curve`` that of each round.
-    There are fewer facets where there are not fifteen pictures for each. ``NotApplicable``: fewer than three pictures.
+    There are fewer facets where there are not fifteen pictures for each. A facet that cannot go on, since its gradient
+    is zero or a step is not finite, stays as it is, and a note says so; the others go on.
+
+    Raises ``NotApplicable``: fewer than three pictures.
     """
 
     pictures: str = knob(
