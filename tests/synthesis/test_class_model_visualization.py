@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -37,14 +39,40 @@ def test_the_first_step_is_along_the_gradient_at_the_mean_color(conv_net):
     np.testing.assert_allclose(picture(found), 2.0 * slope / np.abs(slope).max(), atol=1e-5)
 
 
-def test_the_first_of_shrinking_steps_is_a_step_size_long(conv_net):
-    found = run(conv_net, 2, steps_by="first", step_size=3.0, l2=1e-7, iterations=3)
-    assert np.abs(picture(found[0])).max() == pytest.approx(3.0, rel=1e-5)
-    # the second is as much longer as the slope is larger
-    first, slope = picture(found[0]), found[0].state.arrays["gradient"] - 2e-7 * picture(found[0])
-    assert np.abs(picture(found[1]) - first).max() == pytest.approx(
-        3.0 * np.abs(slope).max() / found[1].state.values["first"], rel=1e-4
-    )
+def moves(found):
+    pictures = [np.zeros_like(picture(found[0])), *map(picture, found)]
+    return [float(np.abs(after - before).max()) for before, after in pairwise(pictures)]
+
+
+@pytest.mark.parametrize("net", ["linear", "conv", "shapes"])
+def test_the_first_of_steps_by_the_gradient_is_a_step_size_long_and_none_is_longer(net, conv_net, linear_net):
+    """Without that bound the picture of a shape ran away, and on EfficientNet-Lite0 what is climbed fell to -1.6e16."""
+    model = {"linear": linear_net, "conv": conv_net}.get(net) or xw.load_model("shapes_gap")
+    found = run(model, 1, steps_by="first", step_size=3.0, l2=1e-4, iterations=20)
+    lengths, first = moves(found), found[0].state.values["first"]
+    assert lengths[0] == pytest.approx(3.0, rel=1e-5)
+    for before, length in zip(found, lengths[1:], strict=False):
+        slope = np.abs(before.state.arrays["gradient"] - 2e-4 * picture(before)).max()
+        assert length == pytest.approx(3.0 * min(1.0, slope / first), rel=1e-3)
+    assert max(lengths) <= 3.0001
+    assert np.isfinite(found[-1].curve).all()
+
+
+def test_steps_that_settle_are_equally_long_and_shrink_over_the_last_quarter(conv_net):
+    lengths = moves(run(conv_net, 3, l2=1e-7, iterations=40))
+    np.testing.assert_allclose(lengths[:31], 2.0, rtol=1e-3)
+    np.testing.assert_allclose(lengths[30:], 2.0 * np.arange(10, 0, -1) / 10, rtol=1e-3)
+    assert moves(run(conv_net, 3, l2=1e-7, iterations=40, steps_by="each")) == pytest.approx([2.0] * 40, rel=1e-3)
+
+
+def test_steps_that_settle_come_to_rest_where_equally_long_ones_swing(linear_net):
+    weight = linear_net.module[1].weight[1].detach().numpy() / (0.25 * 255)
+    wanted = weight / (2 * 1e-4)
+    away = {}
+    for how in ("each", "settling"):
+        found = run(linear_net, 1, l2=1e-4, steps_by=how)
+        away[how] = np.linalg.norm(picture(found[-1]).ravel() - wanted) / np.linalg.norm(wanted)
+    assert away["settling"] < 0.2 * away["each"]
 
 
 def test_pixels_go_beyond_colors_and_are_clipped_for_display_only(conv_net):
@@ -71,7 +99,7 @@ def test_raising_the_penalty_while_it_runs_shrinks_the_picture(conv_net):
     ]
     norms += [np.linalg.norm(picture(one)) for one in steps]
     near = next(place for place, norm in enumerate(norms) if norm < 0.2 * norms[0])
-    assert near < 20, "equally long steps swing around the new optimum once they are there"
+    assert near < 20, "steps swing around the new optimum once they are there, until they settle"
     assert (np.diff(norms[: near + 1]) < 0).all()
 
 
@@ -98,3 +126,14 @@ def test_the_stretched_picture_and_what_clipping_costs_are_told(conv_net):
 def test_the_bundled_network_is_certain():
     found = run(xw.load_model(), "espresso")[-1]
     assert found.terms["probability"] > 0.9
+
+
+@pytest.mark.lab
+def test_steps_that_settle_end_higher_on_the_bundled_network():
+    """Measured: 20.8 for 18.3 (espresso), 20.1 for 17.0 (goldfinch), 23.0 for 21.1 (zebra)."""
+    model = xw.load_model()
+    for name in ("espresso", "goldfinch", "zebra"):
+        curves = {how: run(model, name, steps_by=how)[-1].curves["score less penalty"] for how in ("each", "settling")}
+        print(name, {how: float(curve[-1]) for how, curve in curves.items()})
+        assert curves["settling"][-1] > max(curves["each"]) + 0.5
+        assert (np.diff(curves["settling"][-10:]) < 0).sum() <= 2 < (np.diff(curves["each"][-10:]) < 0).sum()

@@ -38,6 +38,12 @@ class ClassModelVisualization(Resumable):
     optimized, in gray levels less the mean color, and the score is of that. ``curves`` has the penalty and the score
     less it, which is climbed, and for classes the probability; beside the picture is one of stretched contrast. Of a
     network that ends in a softmax the scores before it are used.
+
+    The paper does not say how long steps are. Equally long ones do not come to rest: they swing across ridges that are
+    narrower than a step (on EfficientNet-Lite0 for espresso the cosine of one slope and the next is -0.3, every second
+    step lowers what is climbed, and it ranges over 3.8 in the last ten). Shorter from the beginning, they come less far
+    (15.6 after 96 steps that shrink throughout, for 18.3). So they settle at the end: 20.8, and 20.1 for 17.0 for
+    goldfinch, 23.0 for 21.1 for zebra.
     """
 
     l2: float = knob(
@@ -56,10 +62,11 @@ class ClassModelVisualization(Resumable):
         live=True,
     )
     steps_by: str = knob(
-        "each",
-        Choice(("each", "first")),
+        "settling",
+        Choice(("settling", "each", "first")),
         label="Steps are",
-        help="each: equally long; first: as long as the gradient is, the first one being a step size long.",
+        help="settling: equally long, then shorter and shorter over the last quarter; each: equally long; first: as "
+        "long as the gradient is, the first one being a step size long, and none longer.",
         advanced=True,
     )
     iterations: int = knob(96, Range(1, 2000, log=True), label="Steps", help="When to stop.", unit="steps")

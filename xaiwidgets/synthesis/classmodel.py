@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Share of the values that a stretched picture shows without cutting them off.
 STRETCH = 0.995
+#: Share of the steps, at the end, in which steps that settle become shorter.
+SETTLING = 0.25
 
 
 class ClassModel(Ascent):
@@ -31,9 +33,16 @@ class ClassModel(Ascent):
         slope = self.gradient - 2 * self.method.l2 * self.picture
         if not slope.any():
             return self.picture, self.motion
-        if self.method.steps_by == "first":
-            return self.picture + self.method.step_size * slope / self.first, self.motion
-        return self.picture + self.method.step_size * direction(slope, "max", 0.0), self.motion
+        length = self.method.step_size * self.share(slope)
+        return self.picture + length * direction(slope, "max", 0.0), self.motion
+
+    def share(self, slope: Tensor) -> float:
+        """Return how long the next step is, as a share of the step size."""
+        if self.method.steps_by == "first":  # a slope may grow a thousandfold, and steps with it
+            return min(1.0, self.size_of(slope) / self.first)
+        if self.method.steps_by == "settling":
+            return min(1.0, (1 - self.step / self.planned) / SETTLING)
+        return 1.0
 
     def bounded(self, picture: Tensor) -> Tensor:
         """Return the picture as it is."""
