@@ -23,7 +23,7 @@ def linear():
     return Model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 3)).double(), size=16)
 
 
-@pytest.mark.parametrize("perturbation", ["gaussian", "noisy_baseline", "square"])
+@pytest.mark.parametrize("perturbation", ["gaussian", "noisy_baseline", "square", "all_squares"])
 def test_slopes_of_a_linear_model_are_right_for_every_disturbance(perturbation):
     score = xw.evaluate(linear(), PICTURE, "saliency", ID, target=1, perturbation=perturbation, scaled=False)
     assert score.value < 1e-8
@@ -32,7 +32,7 @@ def test_slopes_of_a_linear_model_are_right_for_every_disturbance(perturbation):
     assert score.details["unexplained"] < 1e-6
 
 
-@pytest.mark.parametrize("perturbation", ["gaussian", "noisy_baseline", "square"])
+@pytest.mark.parametrize("perturbation", ["gaussian", "noisy_baseline", "square", "all_squares"])
 def test_shares_of_a_linear_model_are_right_against_their_own_baseline(perturbation):
     method = ("gradient_x_input", {"baseline": "black"})
     score = xw.evaluate(linear(), PICTURE, method, ID, target=1, perturbation=perturbation, scaled=False)
@@ -165,6 +165,127 @@ def test_draws_are_nested_and_their_error_shrinks():
     assert many.curves[0].y[-1] == pytest.approx(many.value)
     scores = [s for s in xw.evaluate_steps(model, scene, "saliency", ID, samples=160) if s is not None]
     assert len(scores) > 1
+
+
+ALL = {"perturbation": "all_squares", "scaled": False}
+
+
+def by_hand(model, case, values, squares):
+    """Return the squared error for each square that is set to black, of a map of shares ``(H, W)``."""
+    black = model.from_pixels(np.zeros((*case.size, 3), np.float32))
+    plain, errors = float(model.scores(case.image, case.target)), []
+    for side, top, left in squares:
+        changed = case.image.clone()
+        inside = np.s_[..., top : top + side, left : left + side]
+        changed[inside] = black[inside]
+        answered = plain - float(model.scores(changed, case.target))
+        errors.append((values[top : top + side, left : left + side].sum() - answered) ** 2)
+    return np.array(errors)
+
+
+def test_all_squares_are_those_of_a_loop():
+    """Of sides 4 and 8 by 2 px: 7² and 5² of them, each side with half of the weight."""
+    model = Model(nets.f2(), size=nets.SIZE)
+    values = np.random.default_rng(3).normal(size=(16, 16)).astype(np.float32) * 0.01
+    case = case_of(model, PICTURE, fixed(values), target=1)
+    score = xw.evaluate(model, PICTURE, fixed(values), ID, target=1, smallest=0.25, largest=0.5, **ALL)
+    wanted = [(s, top, left) for s in (4, 8) for top in range(0, 17 - s, 2) for left in range(0, 17 - s, 2)]
+    assert sorted(map(tuple, score.details["squares"].tolist())) == wanted
+    errors = dict(zip(wanted, by_hand(model, case, values, wanted), strict=True))
+    small, large = ([e for (side, *_), e in errors.items() if side == s] for s in (4, 8))
+    assert score.value == pytest.approx((np.mean(small) + np.mean(large)) / 2, rel=1e-4)
+    assert score.details["by_side"] == pytest.approx({4: np.mean(small), 8: np.mean(large)}, rel=1e-4)
+    assert score.items == pytest.approx([errors[tuple(s)] for s in score.details["squares"].tolist()], rel=1e-2)
+    corner = errors[4, 0, 0] / 49 + errors[8, 0, 0] / 25
+    assert score.maps["error"][0, 0] == pytest.approx(corner / (1 / 49 + 1 / 25), rel=1e-3)
+    assert score.standard_error == 0
+    assert score.curves[0].low is None
+    assert score.curves[0].y[-1] == pytest.approx(score.value)
+
+
+def test_all_squares_are_what_drawn_ones_estimate():
+    model = xw.load_model("shapes_gap")
+    scene = shapes("test", 1).scene(0)
+    for scaled in (False, True):
+        knobs = {"smallest": 0.1, "largest": 0.5, "lengths": 3, "scaled": scaled}
+        whole = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="all_squares", step=1, **knobs)
+        drawn = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="square", samples=1500, **knobs)
+        sides = (5, 14, 24)
+        assert len(whole.items) == sum((49 - side) ** 2 for side in sides)
+        assert abs(drawn.value - whole.value) < 3 * drawn.standard_error
+        assert drawn.standard_error < 0.1 * whole.value
+        wrong = np.mean(whole.items)  # without weights: mostly the small squares, of which there are more
+        assert abs(drawn.value - wrong) > 3 * drawn.standard_error
+
+
+def test_all_squares_ask_no_seed_and_the_first_stand_for_all():
+    model = xw.load_model("shapes_gap")
+    scene = shapes("test", 1).scene(0)
+    one, other = (xw.evaluate(model, scene, "saliency", ID, seed=seed, **ALL) for seed in (0, 1))
+    assert one.value == other.value
+    scores = [s for s in xw.evaluate_steps(model, scene, "saliency", ID, **ALL) if s is not None]
+    assert len(scores) > 1
+    assert len(scores[0].details["by_side"]) == 2
+    assert abs(scores[0].value - one.value) < 4 * scores[0].standard_error
+
+
+def test_occlusion_is_the_optimum_of_all_single_pixels():
+    """Of one pixel at a time the best map is what its removal changes (Yeh et al., section 2.2)."""
+    model = Model(nets.f2(), size=nets.SIZE)
+    one = dict.fromkeys(("window_height", "window_width", "stride_height", "stride_width"), 1)
+    occluded = ("occlusion", {**one, "fill": "black"})
+    single = {"smallest": 1 / 16, "largest": 1 / 16, "step": 1, **ALL}
+    score = xw.evaluate(model, PICTURE, occluded, ID, target=1, **single)
+    assert len(score.items) == 256
+    zeros = score.controls["map of zeros"]
+    assert score.value < 1e-6 * zeros
+    assert xw.evaluate(model, PICTURE, "integrated_gradients", ID, target=1, **single).value > 1e-3 * zeros
+    assert xw.evaluate(model, PICTURE, occluded, ID, target=1, **ALL).details["raw"] > 1e-3 * zeros
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_optimum_for_all_squares_is_a_minimum(scaled):
+    """(E[IIᵀ])⁻¹ E[I Δf] by weighted least squares (proposition 2.1), of more squares than pixels."""
+    model = Model(
+        nets.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Tanh(), nn.Linear(8, 2)))(), size=8
+    )
+    picture = xw.Scene(np.random.default_rng(1).random((8, 8, 3)).astype(np.float32), label=1)
+    knobs = {
+        "smallest": 0.125,
+        "largest": 0.5,
+        "lengths": 4,
+        "step": 1,
+        "perturbation": "all_squares",
+        "scaled": scaled,
+    }
+    zeros = xw.evaluate(model, picture, fixed(np.zeros((8, 8))), ID, target=1, **knobs)
+    squares, changes = zeros.details["squares"], zeros.details["actual"]
+    inside = np.zeros((len(squares), 8, 8))
+    for place, (side, top, left) in zip(inside, squares, strict=True):
+        place[top : top + side, left : left + side] = 1
+    weight = np.array([1 / np.sum(squares[:, 0] == side) / 4 for side in squares[:, 0]])
+    root = np.sqrt(weight)[:, None]
+    best = np.linalg.lstsq(root * inside.reshape(-1, 64), root[:, 0] * changes, rcond=None)[0].reshape(8, 8)
+    least = xw.evaluate(model, picture, fixed(best), ID, target=1, **knobs)
+    assert least.value == pytest.approx(weight @ ((inside * best).sum((1, 2)) - changes) ** 2, rel=1e-3)
+    assert least.value < 0.2 * zeros.value
+    rng = np.random.default_rng(2)
+    for size in (0.03, 0.3):
+        other = best + size * np.abs(best).max() * rng.standard_normal(best.shape)
+        assert xw.evaluate(model, picture, fixed(other), ID, target=1, **knobs).value > least.value
+    for method in ("gradient_x_input", "integrated_gradients"):
+        assert xw.evaluate(model, picture, method, ID, target=1, **knobs).value > least.value
+
+
+def test_squares_reach_the_edges_whatever_the_step():
+    from xaiwidgets.evaluation.squares import all_squares, sides_of
+
+    squares = all_squares((4,), 5, (10, 8))
+    assert sorted(map(tuple, squares.tolist())) == [(4, top, left) for top in (0, 5, 6) for left in (0, 4)]
+    assert sides_of(1 / 28, 10 / 28, 10, (28, 28)) == tuple(range(1, 11))  # the paper's on digits
+    assert sides_of(0.01, 0.02, 5, (20, 30)) == (1,)
+    whole = xw.evaluate(linear(), PICTURE, "saliency", ID, smallest=1.0, lengths=1, **ALL)
+    assert whole.details["squares"].tolist() == [[16, 0, 0]]
 
 
 def test_maps_without_channels_are_spread():

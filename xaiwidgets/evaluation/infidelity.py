@@ -12,6 +12,7 @@ from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import random_map, sobel_map
+from xaiwidgets.evaluation.squares import all_squares, mean_at, sides_of, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     from xaiwidgets.core.results import Attribution
     from xaiwidgets.evaluation.case import Case
+    from xaiwidgets.evaluation.squares import Squares
 
     Floats = NDArray[np.float64]
 
 BASELINES = ("black", "white", "gray", "mean", "blur", "border")
-#: Sides of the squares that are removed, as shares of the picture's shorter side: 28 and 56 px of 224.
-SIDES = (1 / 8, 1 / 4)
 #: How the unit of a map ends whose values are slopes.
 SLOPES = "per unit of input"
 
@@ -55,20 +55,45 @@ class Infidelity:
     and a map of zeros, which is E[Δf²]. ``details``: ``raw`` and ``scaled``, without and with the factor ``beta``;
     ``unexplained``, the scaled error as a share of E[Δf²]; ``predicted`` and ``actual`` change of each draw. ``items``:
     the squared errors. Reduction: none.
+
+    ``all_squares`` draws nothing: it is the expectation that ``square`` estimates, over every square whose corner is a
+    multiple of ``step``; each side counts alike. ``details`` then has ``squares`` (side, top, left in px) and
+    ``by_side``, and the map ``error`` tells where the method is wrong.
     """
 
     perturbation: str = knob(
         "gaussian",
-        Choice(("gaussian", "noisy_baseline", "square")),
+        Choice(("gaussian", "noisy_baseline", "square", "all_squares")),
         label="Disturbance",
-        help="Gaussian noise; the difference from a noisy baseline; or squares that are set to the baseline.",
+        help="Gaussian noise; the difference from a noisy baseline; squares that are set to the baseline, some or all.",
     )
-    samples: int = knob(100, Range(2, 10_000, log=True), label="Draws", help="The paper takes 1,000.")
+    samples: int = knob(
+        100, Range(2, 10_000, log=True), label="Draws", help="The paper takes 1,000; all squares are not drawn."
+    )
     deviation: float = knob(
         0.2, Range(0.0, 1.0, step=0.01), label="Noise", help="Standard deviation of the noise, of pixels in [0, 1]."
     )
     baseline: str = knob(
         "black", Choice(BASELINES), label="Baseline", help="What squares are set to, and what noise is added to."
+    )
+    smallest: float = knob(
+        0.125,
+        Range(0.01, 1.0, log=True),
+        label="Smallest square",
+        help="Side, as a share of the picture's shorter one.",
+        advanced=True,
+    )
+    largest: float = knob(0.25, Range(0.01, 1.0, log=True), label="Largest square", help="Side, alike.", advanced=True)
+    lengths: int = knob(
+        2, Range(1, 20), label="Sides", help="How many, evenly from the smallest to the largest.", advanced=True
+    )
+    step: int = knob(
+        0,
+        Range(0, 128),
+        label="Step of squares",
+        help="Between neighbors, of all squares; 0 is half the smallest side, 1 leaves none out.",
+        unit="px",
+        advanced=True,
     )
     scaled: bool = knob(
         True, Flag(), label="Scaled", help="The map may be multiplied by the factor that fits best, as in the paper."
@@ -94,7 +119,7 @@ class Infidelity:
         start = baseline(case.model, case.image, self.baseline)
         slope = self.form == "slope" or (self.form == "auto" and found.unit.endswith(SLOPES))
         plain = float(case.model.scores(case.image, case.target)[0])
-        count = self.samples
+        count = len(self.squares(case)) if self.perturbation == "all_squares" else self.samples
         predicted, changed = np.zeros((len(maps), count)), np.zeros(count)
         weights = torch_of(maps, case.image)
 
@@ -126,19 +151,28 @@ class Infidelity:
         slope: bool,
     ) -> Score:
         """Return the score of the draws so far."""
-        errors = [errors_of(line, changed, scaled=self.scaled) for line in predicted]
-        raw, scaled = (errors_of(predicted[0], changed, scaled=how) for how in (False, True))
-        nothing = float(np.mean(changed**2))
+        squares = self.squares(case)[: len(changed)] if self.perturbation == "all_squares" else None
+        weights = np.full(len(changed), 1 / len(changed)) if squares is None else weights_of(squares)
+        errors = [errors_of(line, changed, weights, scaled=self.scaled) for line in predicted]
+        raw, scaled = (errors_of(predicted[0], changed, weights, scaled=how) for how in (False, True))
+        value, nothing = float(weights @ errors[0]), float(weights @ changed**2)
         draws = np.arange(1.0, len(changed) + 1)
-        mean = np.cumsum(errors[0]) / draws
+        mean = np.cumsum(weights * errors[0]) / np.cumsum(weights)
         spread_of = np.sqrt(np.maximum(np.cumsum(errors[0] ** 2) / draws - mean**2, 0) / np.maximum(draws - 1, 1))
+        error = float(np.std(errors[0], ddof=1) / math.sqrt(len(changed))) if len(changed) > 1 else math.nan
+        whole = squares is not None and progress == 1  # nothing is left to chance
+        maps, more = {"map": map_of(found, "signed")}, {}
+        if squares is not None:
+            sides = np.unique(squares[:, 0]).tolist()
+            more = {"squares": squares, "by_side": {n: float(errors[0][squares[:, 0] == n].mean()) for n in sides}}
+            maps["error"] = mean_at(squares, errors[0], case.size)
         empty = not found.values.any()
         return Score(
-            float(errors[0].mean()),
+            value,
             f"squared {case.target.unit}",
             progress=progress,
-            standard_error=float(np.std(errors[0], ddof=1) / math.sqrt(len(changed))),
-            controls={name: float(line.mean()) for name, line in zip(names, errors[1:], strict=True)}
+            standard_error=0.0 if whole else error,
+            controls={name: float(weights @ line) for name, line in zip(names, errors[1:], strict=True)}
             | {"map of zeros": nothing},
             curves=(
                 Curve(
@@ -147,20 +181,21 @@ class Infidelity:
                     mean,
                     "draws",
                     f"squared {case.target.unit}",
-                    low=mean - 1.96 * spread_of,
-                    high=mean + 1.96 * spread_of,
+                    low=None if whole else mean - 1.96 * spread_of,
+                    high=None if whole else mean + 1.96 * spread_of,
                 ),
             ),
-            maps={"map": map_of(found, "signed")},
+            maps=maps,
             items=tuple(errors[0].tolist()),
             details={
-                "raw": float(raw.mean()),
-                "scaled": float(scaled.mean()),
-                "beta": beta_of(predicted[0], changed),
-                "unexplained": float(scaled.mean()) / nothing if nothing > 0 else math.nan,
+                "raw": float(weights @ raw),
+                "scaled": float(weights @ scaled),
+                "beta": beta_of(predicted[0], changed, weights),
+                "unexplained": float(weights @ scaled) / nothing if nothing > 0 else math.nan,
                 "values": "slope" if slope else "share",
                 "predicted": predicted[0].copy(),
                 "actual": changed.copy(),
+                **more,
             },
             notes=("The map is 0 everywhere.",) if empty else (),
             warnings=("W_OOD", "W_DEGENERATE") if empty else ("W_OOD",),
@@ -176,11 +211,14 @@ class Infidelity:
         image = case.image
         generator = torch.Generator().manual_seed(case.seed * 100_003 + number)
         away = image - start
-        if self.perturbation == "square":
-            height, width = image.shape[-2:]
-            chance = torch.rand(3, generator=generator).tolist()
-            side = max(1, round(SIDES[int(chance[0] * len(SIDES))] * min(height, width)))
-            top, left = int(chance[1] * (height - side + 1)), int(chance[2] * (width - side + 1))
+        if self.perturbation in ("square", "all_squares"):
+            height, width = case.size
+            if self.perturbation == "all_squares":
+                side, top, left = self.squares(case)[number].tolist()
+            else:
+                chance, sides = torch.rand(3, generator=generator).tolist(), self.sides(case)
+                side = sides[int(chance[0] * len(sides))]
+                top, left = int(chance[1] * (height - side + 1)), int(chance[2] * (width - side + 1))
             inside = torch.zeros_like(image)
             inside[..., top : top + side, left : left + side] = 1
             return inside * away, inside
@@ -191,16 +229,25 @@ class Infidelity:
             found = away - found
         return found, torch.where(away == 0, torch.zeros_like(away), found / torch.where(away == 0, 1.0, away))
 
+    def sides(self, case: Case) -> tuple[int, ...]:
+        """Return the sides of squares in pixels."""
+        return sides_of(self.smallest, self.largest, self.lengths, case.size)
 
-def beta_of(predicted: Floats, changed: Floats) -> float:
+    def squares(self, case: Case) -> Squares:
+        """Return all squares, one row each."""
+        sides = self.sides(case)
+        return all_squares(sides, self.step or max(1, min(sides) // 2), case.size)
+
+
+def beta_of(predicted: Floats, changed: Floats, weights: Floats) -> float:
     """Return the factor that makes predictions fit changes best; 1 if nothing was predicted."""
-    size = float(np.mean(predicted**2))
-    return float(np.mean(predicted * changed)) / size if size > 0 else 1.0
+    size = float(weights @ predicted**2)
+    return float(weights @ (predicted * changed)) / size if size > 0 else 1.0
 
 
-def errors_of(predicted: Floats, changed: Floats, *, scaled: bool) -> Floats:
+def errors_of(predicted: Floats, changed: Floats, weights: Floats, *, scaled: bool) -> Floats:
     """Return the squared error of each prediction, of the best multiple of all if ``scaled``."""
-    factor = beta_of(predicted, changed) if scaled else 1.0
+    factor = beta_of(predicted, changed, weights) if scaled else 1.0
     return np.asarray((factor * predicted - changed) ** 2)
 
 
