@@ -78,7 +78,7 @@ def test_closing_it_ends_it():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(NotApplicable, match="shapes, digits8"):
+    with pytest.raises(NotApplicable, match="shapes, digits8, shapes_robust"):
         recipe("imagenet")
     with pytest.raises(InvalidKnob, match="epochs must be"):
         next(train_steps(TINY, epochs=0))

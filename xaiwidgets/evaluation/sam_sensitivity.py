@@ -11,7 +11,7 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Domain, Flag, KnobName, Range, knob, knobs_of
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score, mean_known
-from xaiwidgets.errors import InvalidKnob, NotApplicable, did_you_mean
+from xaiwidgets.errors import InvalidKnob, InvalidModel, NotApplicable, did_you_mean
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.paths import Curves, counts_of
 from xaiwidgets.evaluation.removal import path, ranks, substrate
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from xaiwidgets.core.knobs import Knob
     from xaiwidgets.evaluation.case import Case
+    from xaiwidgets.model.model import Model
 
     Map = NDArray[np.float32]
 
@@ -55,9 +56,15 @@ class SamSensitivity:
     map (with ``deletion``) and ``deletion_range``. Maps: mean and standard deviation of each pixel over the values, of
     maps divided by their largest value, and ``robust``, where the mean is high and the deviation low.
 
+    ``data`` may also be a second network for the same pictures and classes, or have one as ``"model"``: the paper's
+    contrast is one that was trained to be robust (``train("shapes_robust")``). ``details["beside"]`` then has its
+    ``name``, ``value``, ``matrix`` and ``similarities`` for the same target and values, and ``"advantage"`` is its
+    value less that of the network in question.
+
     Raises:
         NotApplicable: the method has no hyper-parameter that could be varied.
         InvalidKnob: it has none of this name, or a value is outside its domain.
+        InvalidModel: the second network takes other pictures or has other classes.
     """
 
     parameter: str = knob(
@@ -79,8 +86,10 @@ class SamSensitivity:
 
     def score(self, case: Case) -> Generator[Score | None, None, None]:
         """Yield the mean similarity with more and more of the values."""
-        name, values = self._values(case)
+        given, second = _given(case)
+        name, values = self._values(case, given)
         maps: list[Map] = []
+        others: list[Map] = []
         areas: list[float] = []
         base = substrate(case.model, case.image, "mean", case.rng(0))
         for number, value in enumerate(values):
@@ -94,16 +103,18 @@ class SamSensitivity:
                 for _ in curves.run():
                     yield None
                 areas.append(curves.area(0))
+            if second is not None:
+                image = second.from_pixels(case.model.to_pixels(case.image))
+                found = yield from case.explaining(method=method, model=second, image=image)
+                others.append(map_of(found, "signed" if found.signed else "abs"))
             if number:
-                yield self._result(name, values[: number + 1], maps, areas, (number + 1) / len(values))
+                score = self._result(name, values[: number + 1], maps, areas, (number + 1) / len(values))
+                yield score if second is None else self._beside(score, second.name, others)
 
-    def _values(self, case: Case) -> tuple[str, list[Any]]:
+    def _values(self, case: Case, given: Mapping[str, Sequence[Any]]) -> tuple[str, list[Any]]:
         """Return the hyper-parameter and its values, what the method is set to among them."""
         card = type(case.method).card
         known = {one.name: one for one in knobs_of(case.method)}
-        given: Mapping[str, Sequence[Any]] = case.data if case.data is not None else {}
-        if not isinstance(given, dict) or any(isinstance(v, str) or not hasattr(v, "__iter__") for v in given.values()):
-            raise InvalidKnob(f"data must be a dictionary such as {{'samples': (10, 25, 50)}}; got {case.data!r}.")
         able = [one.name for one in known.values() if _varies(one.domain)]
         wanted = self.parameter or next(iter(given), "") or _first(known.values())
         if not wanted:
@@ -138,17 +149,42 @@ class SamSensitivity:
             places = np.linspace(low, high, self.count)
         return [domain.clamp(round(one) if domain.integer else float(one), own) for one in places]
 
+    def _pairs(self, maps: list[Map]) -> tuple[NDArray[np.float64], dict[str, list[float]]]:
+        """Return the matrix of similarities, and for each measure those of every two maps."""
+        matrix = np.eye(len(maps))
+        each: dict[str, list[float]] = {kind: [] for kind in SHOWN}
+        for one, other in combinations(range(len(maps)), 2):
+            for kind in SHOWN:
+                each[kind].append(SIMILARITIES[kind](maps[one], maps[other]))
+            matrix[one, other] = matrix[other, one] = each[self.similarity][-1]
+        return matrix, each
+
+    def _beside(self, score: Score, name: str, maps: list[Map]) -> Score:
+        """Return the score with that of the second network beside it."""
+        matrix, each = self._pairs(maps)
+        means = {kind: mean_known(found) for kind, found in each.items()}
+        value = means[self.similarity]
+        own = score.curves[0]
+        curve = dataclasses.replace(own, name=f"{own.name}, {name}", y=matrix[0])
+        return score.replace(
+            curves=(own, curve, *score.curves[1:]),
+            maps={
+                **score.maps,
+                **{f"{name}: {key}": one for key, one in zip(score.details["values"], maps, strict=True)},
+            },
+            details={
+                **score.details,
+                "beside": {"name": name, "value": value, "matrix": matrix, "similarities": means},
+                "advantage": value - score.value,
+            },
+            notes=(*score.notes, f"For {name} it is {value:.3f}, for the network in question {score.value:.3f}."),
+        )
+
     def _result(self, name: str, values: list[Any], maps: list[Map], areas: list[float], progress: float) -> Score:
         number = len(maps)
-        each: dict[str, list[float]] = {}
-        matrix = np.eye(number)
-        rows = []
-        for one, other in combinations(range(number), 2):
-            found = {kind: SIMILARITIES[kind](maps[one], maps[other]) for kind in SHOWN}
-            matrix[one, other] = matrix[other, one] = found[self.similarity]
-            rows.append((values[one], values[other], *found.values()))
-            for kind, value in found.items():
-                each.setdefault(kind, []).append(value)
+        matrix, each = self._pairs(maps)
+        pairs = zip(combinations(values, 2), zip(*each.values(), strict=True), strict=True)
+        rows = [(one, other, *found) for (one, other), found in pairs]
         means = {kind: mean_known(found) for kind, found in each.items()}
         level = np.stack([np.abs(one) / (float(np.abs(one).max()) or 1.0) for one in maps])
         middle, spread = level.mean(axis=0), level.std(axis=0)
@@ -183,6 +219,29 @@ class SamSensitivity:
             + (("Some of the maps are constant and have no order.",) if flat else ()),
             warnings=tuple(warnings),
         )
+
+
+def _given(case: Case) -> tuple[dict[str, Sequence[Any]], Model | None]:
+    """Return the values and the second network of ``data``."""
+    from xaiwidgets.model.model import Model
+
+    data = {"model": case.data} if isinstance(case.data, Model) else case.data
+    given = dict(data) if isinstance(data, dict) else data
+    second = given.pop("model", None) if isinstance(given, dict) else None
+    given = {} if given is None else given
+    if not isinstance(given, dict) or any(isinstance(v, str) or not hasattr(v, "__iter__") for v in given.values()):
+        raise InvalidKnob(
+            f"data must be a second Model, or a dictionary such as {{'samples': (10, 25, 50)}}, with a Model under "
+            f"'model' or none; got {case.data!r}."
+        )
+    if second is not None and not isinstance(second, Model):
+        raise InvalidKnob(f"data['model'] must be a Model; got {type(second).__name__}.")
+    if second is not None and (second.input_shape, second.classes) != (case.model.input_shape, case.model.classes):
+        raise InvalidModel(
+            f"data: the second network must take pictures and give classes as the first does, {case.model.input_shape} "
+            f"and {case.model.classes}; got {second.input_shape} and {second.classes}."
+        )
+    return given, second
 
 
 def _varies(domain: Domain) -> bool:
