@@ -13,9 +13,10 @@ from torch import nn
 import xaiwidgets as xw
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.data.shapes import shapes
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.evaluation import removal
 from xaiwidgets.evaluation.paths import COARSE, levels
-from xaiwidgets.evaluation.removal import SUBSTRATES, inpainted, path, ranks, substrate
+from xaiwidgets.evaluation.removal import SUBSTRATES, inpainted, path, substrate
 
 KINDS = ("deletion", "insertion")
 PLAIN = {"output": "logit", "substrate": "mean", "reduction": "signed"}

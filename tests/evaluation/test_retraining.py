@@ -8,7 +8,7 @@ from scenes import MadeMap, fixed
 
 import xaiwidgets as xw
 from xaiwidgets.data.shapes import shapes
-from xaiwidgets.evaluation.removal import ranks
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.evaluation.retraining import accuracy
 
 SMALL = {"levels": "one", "count": 120, "tested": 60, "epochs": 1}

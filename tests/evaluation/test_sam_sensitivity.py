@@ -164,10 +164,10 @@ def test_a_second_network_must_fit(model):
 def test_maps_of_a_robust_network_depend_less_on_what_is_set(model):
     """The paper's contrast, on the shapes: three minutes on one core, and printed for every row.
 
-    It holds for gradients of noisy inputs (rank correlation 0.30 and 0.58), SmoothGrad's number of samples, and the
-    baselines of gradient × input and DeepLIFT: SSIM is higher by 0.40, 0.12, 0.33 and 0.38. It does not hold for
-    SmoothGrad's noise (0.05 lower by rank), nor for LIME's seeds by rank (0.22 lower; SSIM is 0.04 higher), and
-    occlusion's windows leave it open.
+    It holds for gradients of noisy inputs (rank correlation 0.32 and 0.60), SmoothGrad's number of samples, and the
+    baselines of gradient × input and DeepLIFT: SSIM is higher by 0.40, 0.12, 0.32 and 0.36. It does not hold for
+    SmoothGrad's noise (0.06 lower by rank) nor for LIME's seeds (a fifth lower by rank, where one map is constant; SSIM
+    is 0.06 higher). Occlusion's windows gain 0.07 by rank and nothing by SSIM.
     """
     robust = xw.train("shapes_robust")
     window = {"window_height": 8, "window_width": 8, "stride_height": 4, "stride_width": 4}
@@ -188,6 +188,7 @@ def test_maps_of_a_robust_network_depend_less_on_what_is_set(model):
             pairs = np.array(
                 [(s.details["similarities"][kind], s.details["beside"]["similarities"][kind]) for s in scores]
             )
+            pairs = pairs[np.isfinite(pairs).all(axis=1)]  # a constant map has no order
             gain = pairs[:, 1] - pairs[:, 0]
             found[name, kind] = float(gain.mean())
             error = gain.std(ddof=1) / np.sqrt(len(gain))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import xaiwidgets as xw
+from xaiwidgets.core.correlation import pearson
 from xaiwidgets.core.metric_cards import metric_cards
 from xaiwidgets.evaluation import boxes, infidelity, input_dominance, selectivity, selftest, sensitivity_n
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.parts import sums
 from xaiwidgets.evaluation.selftest import CHECKS, Check, Checks, check, near
-from xaiwidgets.evaluation.similarity import pearson
 
 
 @pytest.fixture(scope="module")

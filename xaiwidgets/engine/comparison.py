@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xaiwidgets.core.cards import resolve
+from xaiwidgets.core.correlation import pearson, ranks, spearman
 from xaiwidgets.core.knobs import Choice, knobs_of
 from xaiwidgets.core.results import Attribution
 from xaiwidgets.engine.alike import alike
@@ -267,16 +268,12 @@ class Comparison:
 
     def correlation(self, one: Place, other: Place) -> float:
         """Return Spearman's rank correlation of two maps, of absolute values; NaN if one is constant."""
-        from scipy.stats import rankdata
-
-        return _correlation(*(rankdata(self.maps[place].ravel()) for place in (one, other)))
+        return spearman(self.maps[one], self.maps[other])
 
     def agreement(self) -> dict[tuple[Place, Place], float]:
         """Return Spearman's rank correlation of each two distinct maps, of absolute values; NaN for a constant one."""
-        from scipy.stats import rankdata
-
-        ranks = {place: rankdata(self.maps[place].ravel()) for place in self.distinct}
-        return {(one, other): _correlation(ranks[one], ranks[other]) for one, other in combinations(sorted(ranks), 2)}
+        known = {place: ranks(self.maps[place]) for place in self.distinct}
+        return {(one, other): pearson(known[one], known[other]) for one, other in combinations(sorted(known), 2)}
 
     def plot(
         self, *, scale: str = "panel", difference: tuple[Place, Place] | None = None, extra: bool = True, **look: Any
@@ -299,12 +296,6 @@ class Comparison:
         from xaiwidgets.render.grid import save_comparison
 
         save_comparison(self, path, scale=scale, difference=difference, extra=extra, **look)
-
-
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    if one.std() == 0 or other.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def compare(

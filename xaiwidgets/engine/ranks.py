@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: A region smaller than this share of the photo is no better for it in ``saliency_metric``.
-LEAST_AREA = 0.05
+#: In ``saliency_metric``, a region smaller than this share of the photo is no better for it, and a class less probable
+#: than this is no worse.
+LEAST_AREA, LEAST_PROBABILITY = 0.05, 1e-12
 
 
-def ranks(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the rank of each pixel of a map ``(H, W)``: 0 is the largest; of equal ones, the first row by row."""
-    found = np.empty(values.size, dtype=np.int64)
-    found[np.argsort(-values.ravel(), kind="stable")] = np.arange(values.size)
+def ranks(values: NDArray[Any], ties: np.random.Generator | None = None) -> NDArray[np.int32]:
+    """Return the place of each pixel of a map ``(H, W)``, 0 for its largest value.
+
+    Equal values keep their order in the picture, or get one by chance with ``ties``.
+    """
+    flat = -np.asarray(values, np.float64).ravel()
+    order = np.argsort(flat, kind="stable") if ties is None else np.lexsort((ties.random(flat.size), flat))
+    found = np.empty(flat.size, np.int32)
+    found[order] = np.arange(flat.size, dtype=np.int32)
     return found.reshape(values.shape)
 
 
@@ -56,4 +62,4 @@ def saliency_metric(area: float, probability: float) -> float:
         area: of the tightest rectangle around the salient region, as a share of the photo.
         probability: of the class when that rectangle, enlarged to the network's input, is all it sees.
     """
-    return math.log(max(area, LEAST_AREA)) - math.log(max(probability, 1e-300))
+    return math.log(max(area, LEAST_AREA)) - math.log(max(probability, LEAST_PROBABILITY))

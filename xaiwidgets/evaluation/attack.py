@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.core.correlation import spearman
 from xaiwidgets.core.scores import Curve, Score
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.criteria import CRITERIA, center, quiet_corner, region_of, shares, top_pixels
 from xaiwidgets.evaluation.examples import seen
-from xaiwidgets.evaluation.similarity import spearman
 from xaiwidgets.model.targets import class_target
 
 if TYPE_CHECKING:

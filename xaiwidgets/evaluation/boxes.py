@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.engine.ranks import tight_box
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,16 +54,13 @@ def cuts(values: NDArray[np.float64], rule: str, levels: Sequence[float]) -> lis
 
 def box_of(found: NDArray[np.bool_], *, largest: bool = False) -> Box | None:
     """Return the tightest half-open box around a mask or around its largest component (8-connected), or ``None``."""
-    if not found.any():
-        return None
     if largest:
         from scipy.ndimage import label
 
         parts, count = label(found, np.ones((3, 3)))
         if count > 1:
             found = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    return tight_box(found)
 
 
 def iou(one: Any, other: Any) -> float:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xaiwidgets.core.correlation import pearson, ranks
 from xaiwidgets.core.scores import Curve, mean_known
 from xaiwidgets.evaluation.case import map_of
-from xaiwidgets.evaluation.similarity import SIMILARITIES, between, descriptor, pearson, ranks
+from xaiwidgets.evaluation.similarity import SIMILARITIES, between, descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.core.correlation import spearman
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.evaluation.examples import labelled, seen
-from xaiwidgets.evaluation.similarity import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -144,7 +145,7 @@ class InfluenceFragility:
         """Return the score."""
         before, after, chance = found
         model = case.model
-        ranks, random_ranks = ranks_of(after)[attacked], [ranks_of(one)[attacked] for one in chance]
+        now_ranks, random_ranks = ranks(after)[attacked] + 1, [ranks(one)[attacked] + 1 for one in chance]
         order, now = (np.argsort(-line, kind="stable") for line in (before, after))
         was, is_now = (present[head.answer(self.features(case, layer, one))] for one in (case.image, changed))
         first, second = (int(model.logits(one)[0].argmax()) for one in (case.image, changed))
@@ -161,7 +162,7 @@ class InfluenceFragility:
             header=("training picture", "class", "influence", "influence now", "rank now"),
             rows=tuple(
                 (int(number), name, float(before[number]), float(after[number]), int(rank))
-                for number, name, rank in zip(attacked, names, ranks, strict=True)
+                for number, name, rank in zip(attacked, names, now_ranks, strict=True)
             ),
             pictures={
                 "picture": seen(model, case.image),
@@ -170,7 +171,7 @@ class InfluenceFragility:
                 "most influential now": strip(case, inputs, now[: self.top]),
             },
             details={
-                "ranks": tuple(int(rank) for rank in ranks),
+                "ranks": tuple(int(rank) for rank in now_ranks),
                 "ranks_of_random_signs": tuple(float(rank) for rank in np.mean(random_ranks, axis=0)),
                 "top": tuple(order[: self.top].tolist()),
                 "top_now": tuple(now[: self.top].tolist()),
@@ -182,13 +183,6 @@ class InfluenceFragility:
             },
             notes=() if was == is_now and first == second else ("The attack changes the class, too.",),
         )
-
-
-def ranks_of(values: Floats) -> NDArray[np.int64]:
-    """Return the rank of each value, 1 for the largest; of equal ones the first comes first."""
-    found = np.empty(len(values), np.int64)
-    found[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
-    return found
 
 
 def strip(case: Case, inputs: Any, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.core.correlation import spearman
 from xaiwidgets.core.knobs import Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Limit, Score
 from xaiwidgets.evaluation.case import map_of
-from xaiwidgets.evaluation.similarity import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Generator

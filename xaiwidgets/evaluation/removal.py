@@ -87,18 +87,6 @@ def inpainted(image: Tensor, shown: Tensor) -> Tensor:
     return found
 
 
-def ranks(values: NDArray[Any], ties: np.random.Generator | None = None) -> NDArray[np.int32]:
-    """Return the place of each pixel of a map ``(H, W)``, 0 for its largest value.
-
-    Equal values keep their order in the picture, or get one by chance with ``ties``.
-    """
-    flat = -np.asarray(values, np.float64).ravel()
-    order = np.argsort(flat, kind="stable") if ties is None else np.lexsort((ties.random(flat.size), flat))
-    found = np.empty(flat.size, np.int32)
-    found[order] = np.arange(flat.size, dtype=np.int32)
-    return found.reshape(values.shape)
-
-
 @dataclass(frozen=True, eq=False)
 class Path:
     """A picture that is taken away, or built up, part by part.

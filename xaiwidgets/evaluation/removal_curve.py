@@ -9,10 +9,11 @@ import numpy as np
 
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.scores import Score
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
 from xaiwidgets.evaluation.paths import Curves, counts_of
-from xaiwidgets.evaluation.removal import SUBSTRATES, path, picture, ranks, substrate
+from xaiwidgets.evaluation.removal import SUBSTRATES, path, picture, substrate
 
 if TYPE_CHECKING:
     from collections.abc import Generator

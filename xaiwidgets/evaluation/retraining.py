@@ -10,10 +10,10 @@ import numpy as np
 
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.scores import Curve, Score
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.errors import NotApplicable
 from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
-from xaiwidgets.evaluation.removal import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Generator

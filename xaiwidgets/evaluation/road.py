@@ -11,10 +11,11 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score, mean_and_interval
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
 from xaiwidgets.evaluation.imputing import imputed
-from xaiwidgets.evaluation.removal import picture, ranks
+from xaiwidgets.evaluation.removal import picture
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -10,6 +10,7 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Flag, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Score
+from xaiwidgets.engine.ranks import LEAST_AREA, LEAST_PROBABILITY, saliency_metric
 from xaiwidgets.evaluation import boxes
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import sobel_map
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from xaiwidgets.evaluation.boxes import Box
     from xaiwidgets.evaluation.case import Case
 
-#: Smaller crops count as this share of the picture, and probabilities as at least this.
-LEAST_AREA, LEAST_PROBABILITY = 0.05, 1e-12
 #: Thresholds that ``best`` chooses from.
 SHARES = (0.5, 0.8, 0.95)
 
@@ -123,7 +122,7 @@ class SaliencyMetric:
 
 def metric_of(box: Box, size: tuple[int, int], probability: float) -> float:
     """Return log max(a, 0.05) - log p."""
-    return math.log(max(area_of(box, size), LEAST_AREA)) - math.log(max(probability, LEAST_PROBABILITY))
+    return saliency_metric(area_of(box, size), probability)
 
 
 def area_of(box: Box, size: tuple[int, int]) -> float:

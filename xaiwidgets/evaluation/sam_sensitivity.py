@@ -11,10 +11,11 @@ import numpy as np
 from xaiwidgets.core.knobs import Choice, Domain, Flag, KnobName, Range, knob, knobs_of
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score, mean_known
+from xaiwidgets.engine.ranks import ranks
 from xaiwidgets.errors import InvalidKnob, InvalidModel, NotApplicable, did_you_mean
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.paths import Curves, counts_of
-from xaiwidgets.evaluation.removal import path, ranks, substrate
+from xaiwidgets.evaluation.removal import path, substrate
 from xaiwidgets.evaluation.similarity import SIMILARITIES, small
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xaiwidgets.core.correlation import pearson
 from xaiwidgets.core.knobs import Choice, Range, knob
 from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Score, mean_known
@@ -14,7 +15,6 @@ from xaiwidgets.evaluation.case import REDUCTIONS, map_of
 from xaiwidgets.evaluation.controls import sobel_map
 from xaiwidgets.evaluation.parts import squares, sums
 from xaiwidgets.evaluation.removal import SUBSTRATES, substrate
-from xaiwidgets.evaluation.similarity import pearson
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,6 +9,7 @@ import numpy as np
 
 from xaiwidgets.core.scores import Curve, Score, mean_and_interval
 from xaiwidgets.errors import InvalidModel
+from xaiwidgets.evaluation.criteria import top_pixels
 from xaiwidgets.evaluation.similarity import SIMILARITIES, small
 from xaiwidgets.evaluation.uses.common import explained, labelled, last_of, pixels_of, probabilities, region_of, report
 from xaiwidgets.model.preprocess import to_uint8
@@ -106,9 +107,8 @@ def overlap(first: NDArray[Any], second: NDArray[Any], share: float = TOP) -> fl
 
     As many as are the share of the picture; of equal values, those that come first.
     """
-    count = max(1, round(share * first.size))
-    one, other = (set(np.argsort(-np.abs(m), axis=None, kind="stable")[:count].tolist()) for m in (first, second))
-    return len(one & other) / len(one | other)
+    one, other = (top_pixels(np.abs(values), share) for values in (first, second))
+    return float((one & other).sum() / (one | other).sum())
 
 
 def _check_alike(one: Model, other: Model) -> None:

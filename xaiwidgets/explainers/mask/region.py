@@ -143,7 +143,7 @@ class Region:
                 },
             )
 
-        place = np.zeros(size, dtype=np.int64)
+        place: NDArray[np.int32] = np.zeros(size, dtype=np.int32)
         for found in base.steps(model, image, by):
             place = ranks(found.heatmap())
             first = place < round(FIRST * pixels)
