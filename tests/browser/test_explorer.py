@@ -255,12 +255,14 @@ def test_uploads_good_and_bad(explorer):
         "truncated.png": good[: len(good) // 2],
         "tiny.png": png(np.zeros((1, 1, 3), np.uint8)),
         "words.png": b"this is not a picture",
-        "large.png": b"\x89PNG" + b"0" * (9 * 2**20),
     }.items():
         upload(explorer, name, content)
         explorer.wait_for_selector(".xai-error", timeout=20_000)
         explorer.wait_for_function(f"document.querySelector('.xai-error').innerText.includes('{name}')")
         assert "Grad-CAM" in explorer.locator(".xai-twin").inner_text()  # the last good picture stays
+    for size in (9, 40):  # the server would end the connection at the second
+        upload(explorer, f"large{size}.png", b"\x89PNG" + b"0" * (size * 2**20))
+        explorer.get_by_text(f"large{size}.png is larger than 8 MB and was not sent.").wait_for(timeout=20_000)
     before = picture(explorer)
     upload(explorer, "noise.png", good)
     wait_for_change(explorer, before)
