@@ -7,11 +7,11 @@ import pytest
 from scenes import MadeMap, fixed
 
 import xaiwidgets as xw
-from xaiwidgets.core.scores import Limit
+from xaiwidgets.core.scores import Limit, Score
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.evaluation import trust as module
 from xaiwidgets.evaluation.controls import CONTROLS
-from xaiwidgets.evaluation.trust import TRIALS, thresholds
+from xaiwidgets.evaluation.trust import TRIALS, TrustReport, thresholds
 from xaiwidgets.model.model import Model
 
 IDS = [trial.metric for trial in TRIALS]
@@ -55,6 +55,15 @@ def test_numbers_are_those_of_the_metrics_themselves(model, scene):
     for name, score in found.scores.items():
         single = xw.evaluate(model, scene, "saliency", name, seed=3, **score.knobs)
         assert score.value == pytest.approx(single.value, nan_ok=True), name
+
+
+def test_a_test_under_way_has_neither_passed_nor_failed():
+    passed = Score(0.1, "", progress=1.0, limit=Limit("<", 0.5))
+    failing = Score(0.9, "", progress=0.4, limit=Limit("<", 0.5))
+    report = TrustReport(scores={"input_dominance": passed, "max_sensitivity": failing}, progress=0.3)
+    assert report.verdict == "1 of 1 tests passed"
+    ended = TrustReport(scores={"input_dominance": passed, "max_sensitivity": failing.replace(progress=1.0)})
+    assert ended.verdict.startswith("1 of 2 tests passed, failed: ")
 
 
 def test_random_orders_are_the_threshold_of_insertion_and_deletion(model, scene):

@@ -149,11 +149,12 @@ class TrustReport:
     @property
     def verdict(self) -> str:
         """All of it in a few words; never a single yes or no, for the tests ask different questions."""
-        judged = [s for s in self.scores.values() if s.progress >= 1 and s.verdict in ("pass", "fail", "borderline")]
+        done = {name: score for name, score in self.scores.items() if score.progress >= 1}
+        judged = [score for score in done.values() if score.verdict in ("pass", "fail", "borderline")]
         if not judged:
             return "not tested yet" if self.progress < 1 else "no test applies"
         words = f"{self.count('pass')} of {len(judged)} tests passed"
-        failed = [metric_card(name).title.lower() for name, s in self.scores.items() if s.verdict == "fail"]
+        failed = [metric_card(name).title.lower() for name, score in done.items() if score.verdict == "fail"]
         return f"{words}, failed: {', '.join(failed)}" if failed else words
 
     def __repr__(self) -> str:
