@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scenes import FixedMap, fixed
+from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.evaluation.pointing_game import by_class, hit, within
+from xaiwidgets.model.model import Model
 
 MASK = np.zeros((48, 48), bool)
 MASK[10:20, 5:30] = True
@@ -36,6 +38,21 @@ def test_one_pixel_outside_is_forgiven_by_one_pixel_of_tolerance(model):
     assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=0).value == 0
     assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=one).value == 1
     assert xw.evaluate(model, scene(), fixed(values), "pointing_game", tolerance=0.9 * one).value == 0
+
+
+def test_the_tolerance_is_for_the_longer_side():
+    """15 px of 224 (the paper's pictures are that wide): 4.3 px of 64, whatever the height."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    wide = Model(net, size=(32, 64))
+    mask = np.zeros((32, 64), bool)
+    mask[10:20, 20:30] = True
+    for column, hits in ((33, 1), (34, 0)):  # 4 and 5 px beside it; of the shorter side, 2.1 px would be forgiven
+        values = np.zeros((32, 64))
+        values[15, column] = 1
+        there = Scene(np.full((32, 64, 3), 0.5), 0, masks=mask)
+        score = xw.evaluate(wide, there, fixed(values), "pointing_game")
+        assert score.value == hits
+        assert score.details["tolerance"] == pytest.approx(15 / 224 * 64)
 
 
 def test_tied_maxima_count_by_their_share(model):
