@@ -65,6 +65,28 @@ def test_the_gradient_of_a_maximum_jumps():
     assert math.isnan(variation(maps, [ends[0], ends[0]]))
 
 
+def test_the_largest_step_is_the_one_that_is_shown():
+    """A map that is one thing until the bright column has passed the middle, and another from there on."""
+    picture = np.zeros((16, 16, 3), np.float32)
+    picture[:, 8] = 1
+
+    def make(network, image, target):
+        column = int(network.to_pixels(image).mean(axis=(0, 2)).argmax())
+        values = np.ones((16, 16))
+        values[:, :8] = 5 if column < 10 else 1
+        return values
+
+    knobs = {"shifts": 9, "reach": 0.25, "fill": "black", "normalized": False}
+    score = xw.evaluate(linear(), picture, MadeMap(make), ID, target=1, **knobs)
+    shifts = score.details["shifts"]
+    before = max(shift for shift in shifts if 8 + shift < 10)
+    assert score.details["worst"] == (before, min(shift for shift in shifts if shift > before))
+    assert score.maps["map before the largest step"][0, 0] == 5
+    assert score.maps["map after it"][0, 0] == 1
+    assert int(score.pictures["before the largest step"].mean(axis=(0, 2)).argmax()) == 8 + before
+    assert int(score.pictures["after it"].mean(axis=(0, 2)).argmax()) >= 10
+
+
 def test_a_picture_without_anything_in_it_is_no_step():
     model = xw.load_model("shapes_gap")
     score = xw.evaluate(model, xw.Scene(np.full((48, 48, 3), 0.5), label=0), "saliency", ID, shifts=4)

@@ -45,6 +45,18 @@ def test_every_other_class_is_asked_about_once(model):
     assert found.details["classes"] == tuple(model.labels.short(c[0]) for c in asked[1:])
 
 
+@pytest.mark.parametrize("output", ["logit", "probability", "log_probability"])
+def test_other_classes_are_asked_about_in_the_same_unit(model, output):
+    asked = []
+
+    def make(network, image, target):
+        asked.append(target.output)
+        return np.random.default_rng(target.classes[0]).random((48, 48))
+
+    xw.evaluate(model, scene(), MadeMap(make), METRIC, target=model.target(2).with_output(output))
+    assert asked == [output] * 4
+
+
 def test_a_map_without_a_class_gets_one_and_opposite_maps_are_told_apart_by_sign(model):
     edges = xw.evaluate(model, scene(), fixed(np.random.default_rng(0).random((48, 48))), METRIC)
     assert edges.value == pytest.approx(1)

@@ -12,6 +12,7 @@ import xaiwidgets as xw
 from xaiwidgets.data.scenes import Scene
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.evaluation.imputing import imputed, system
+from xaiwidgets.evaluation.judge import case_of
 from xaiwidgets.evaluation.road import removed
 
 
@@ -98,6 +99,43 @@ def test_one_picture_is_streamed_by_level(model):
     assert [score.progress for score in scores] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert scores[-1].details["levels"].tolist() == [10, 30, 50, 70, 90]
     assert scores[-1].pictures
+
+
+def test_the_score_is_half_the_difference_of_what_its_curves_show(model):
+    scene = shapes("test").scene(0)
+    one = xw.evaluate(model, scene, "integrated_gradients", "road")
+    assert one.value == pytest.approx((one.details["lerf"].mean() - one.details["morf"].mean()) / 2)
+    assert abs(one.value) > 0.05
+    curves = {curve.name: curve.y.mean() for curve in one.curves}
+    for name in ("random", "edges"):
+        wanted = (curves[f"{name}, least first"] - curves[f"{name}, most first"]) / 2
+        assert one.controls[name] == pytest.approx(wanted)
+    many = xw.evaluate(model, scene, "saliency", "road", data=shapes("test").scenes()[:4], levels="few")
+    assert many.value == pytest.approx((many.details["lerf"].mean() - many.details["morf"].mean()) / 2)
+    assert many.value == pytest.approx(np.mean(many.items))
+
+
+def test_the_accuracy_on_whole_pictures_is_that_of_all_of_them(model):
+    scenes = shapes("test").scenes()[:4]
+    names = [model.labels.short(number) for number in range(4)]
+    first = [scenes[0], *(Scene(s.pixels, names[(names.index(s.label) + 1) % 4]) for s in scenes[1:])]
+    for data, whole in ((scenes, 1.0), (first, 0.25)):
+        score = xw.evaluate(model, scenes[0], fixed(np.eye(48)), "road", data=data, levels="few")
+        assert score.details["whole"] == whole
+        assert score.details["pictures"] == 4
+
+
+def test_noise_is_added_to_what_was_removed_and_to_nothing_else(model):
+    scene = shapes("test").scene(0)
+    case = case_of(model, scene, "saliency")
+    rank = np.random.default_rng(0).permutation(48 * 48).reshape(48, 48).astype(np.int32)
+    metrics = [xw.Road(noise=noise) for noise in (0.0, 0.5)]
+    still, noisy = (metric._without(case, case.image, rank, 50, False)[0].numpy() for metric in metrics)
+    missing = removed(rank, 50, least=False)
+    assert np.array_equal(noisy[:, ~missing], case.image[0].numpy()[:, ~missing])
+    added = (noisy - still)[:, missing]
+    assert added.std() == pytest.approx(0.5, rel=0.05)
+    assert abs(added.mean()) < 4 * 0.5 / np.sqrt(added.size)
 
 
 def test_another_architecture_is_judged_by_the_same_code():
