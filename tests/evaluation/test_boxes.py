@@ -59,6 +59,13 @@ def test_iou_is_that_of_counted_pixels():
     assert best_iou(None, np.array([[0, 0, 2, 2]])) == 0
 
 
+def test_pixels_that_touch_at_a_corner_are_one_component():
+    found = np.zeros((8, 8), bool)
+    found[0, :3] = True
+    found[3, 3] = found[4, 4] = found[5, 5] = found[6, 6] = True
+    assert box_of(found, largest=True) == (3, 3, 7, 7)
+
+
 def test_the_largest_component_is_boxed_alone():
     found = np.zeros((10, 10), bool)
     found[1:3, 1:3] = found[5:9, 4:8] = True

@@ -13,6 +13,7 @@ from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets.data.shapes import shapes
+from xaiwidgets.evaluation.attack import Attack
 from xaiwidgets.evaluation.criteria import CRITERIA, center, fading, lighting, moving, quiet_corner, shares, top_pixels
 from xaiwidgets.evaluation.judge import case_of
 from xaiwidgets.evaluation.twice import TWICE, twice
@@ -226,6 +227,22 @@ def test_iterates_of_another_class_do_not_count(scene):
     assert score.value == 1
     assert score.details["kept"] == 0
     assert "No step kept the first class." in score.notes
+
+
+def test_a_changed_picture_is_one_and_near_the_first(model):
+    """On black, on white and between: in [0, 1] and within 8 levels, wherever a step would lead."""
+    picture = np.zeros((48, 48, 3), np.float32)
+    picture[:, 16:32], picture[:, 32:] = 128 / 255, 1
+    case = case_of(model, picture, "saliency", target=0)
+    run = Attack(xw.ExplanationFragility(), case, shares(np.eye(48)))
+    for sign in (-1, 1):
+        pixels = model.to_pixels(run.inside(case.image + sign * 100 * run.level))
+        levels = (pixels - picture) * 255
+        assert pixels.min() >= -1e-6
+        assert pixels.max() <= 1 + 1e-6
+        assert np.allclose(levels[:, :16], 8 if sign > 0 else 0, atol=1e-3)
+        assert np.allclose(levels[:, 16:32], 8 * sign, atol=1e-3)
+        assert np.allclose(levels[:, 32:], 0 if sign > 0 else -8, atol=1e-3)
 
 
 def test_a_region_can_be_marked(model, scene):

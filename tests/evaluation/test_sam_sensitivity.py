@@ -69,6 +69,30 @@ def test_the_score_is_the_mean_over_pairs_of_the_usual_similarities(model):
     assert found.rows[0][:2] == (0.5, 1.0)
 
 
+def test_the_robust_part_is_strong_and_stays(model):
+    """Two strong bands, of which one comes and goes with the seed; the rest is weak."""
+
+    def make(network, image, target, seed=0):
+        values = np.full((48, 48), 0.1)
+        values[:12], values[12:20] = 1.0, 1.0 if seed % 2 else 0.6
+        return values
+
+    @dataclass(frozen=True, eq=False)
+    class Seeded(Ramp):
+        seed: int = knob(0, Range(0, 9), label="Seed", help="Draws.")
+
+        def steps(self, model, image, target):
+            yield Attribution(
+                make(model, image, target, self.seed)[None].astype(np.float32), "evidence", signed=False, size=(48, 48)
+            )
+
+    found = judged(model, Seeded(), data={"seed": (0, 1)})
+    assert found.maps["mean"][12:20] == pytest.approx(0.8)
+    assert found.maps["spread"][12:20] == pytest.approx(0.2)
+    assert (found.maps["robust"][:12] == 1).all()
+    assert not found.maps["robust"][12:].any()
+
+
 def test_more_samples_come_nearer_to_many(model):
     """SmoothGrad on 3 shapes, to 50 samples; calibrated: 0.65 with 10, 0.83 with 25. Other draws for each number."""
     near = []

@@ -11,7 +11,9 @@ from xaiwidgets.core.scores import Limit, Score
 from xaiwidgets.data.shapes import shapes
 from xaiwidgets.evaluation import trust as module
 from xaiwidgets.evaluation.controls import CONTROLS
+from xaiwidgets.evaluation.judge import case_of
 from xaiwidgets.evaluation.trust import TRIALS, TrustReport, thresholds
+from xaiwidgets.evaluation.tuning import finished
 from xaiwidgets.model.model import Model
 
 IDS = [trial.metric for trial in TRIALS]
@@ -102,9 +104,28 @@ def test_what_there_is_no_time_for_is_left_out_with_its_reason(model, scene, mon
     assert found.skipped
     assert set(found.skipped) | set(found.scores) == set(IDS)
     assert all("time is up" in why or "would take" in why or "no result" in why for why in found.skipped.values())
-    short = [s for s in found.scores.values() if any("Cut short" in note for note in s.notes)]
-    assert all(score.progress == 1 for score in short)
-    assert all(score.verdict == "unjudged" for score in short)
+
+
+@pytest.mark.parametrize("own", [None, Limit("<", 0.9)])
+@pytest.mark.parametrize("name", ["model_parameter_randomization", "max_sensitivity", "deletion"])
+def test_what_is_cut_short_keeps_its_number_and_has_no_verdict(model, scene, name, own, monkeypatch):
+    """Also where somebody has set the threshold. A clock that goes one second a look ends it at its first number."""
+    now = iter(range(10**6))
+    case = case_of(model, scene, ("smoothgrad", {"samples": 2}))
+    finished(case.attribution())
+    trial = next(one for one in TRIALS if one.metric == name)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(now)))
+    score = None
+    for left in range(1, 60):  # so many pieces of work
+        *_, (score, _) = module._run(trial, case, 8, left - 0.5, own)
+        if score is not None:
+            break
+    assert score.progress == 1
+    assert np.isfinite(score.value)
+    assert "Cut short after" in score.notes[-1]
+    assert "100%" not in score.notes[-1]
+    assert score.limit is None
+    assert score.verdict == "unjudged"
 
 
 def test_the_report_grows_and_can_be_cancelled(model, scene):
