@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser.pages import WATCH, choose, picture, slider, wait_for_change
+from PIL import Image
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+import xaiwidgets as xw
 
 pytestmark = pytest.mark.browser
 
@@ -306,3 +310,33 @@ def test_explorer_in_notebook_7(serve, open_page, tmp_path):
     explained(page)
     assert colors(page) > 50
     page.screenshot(path=tmp_path / "notebook.png")
+
+
+def test_a_folder_is_named_and_learned_from_in_jupyterlab(serve, open_page, tmp_path):
+    """Where whoever types a path could as well run code; on a served page there is no such field."""
+    page = open_page(f"{serve('lab', 'SynthesisLab')}/lab/tree/app.ipynb?token={TOKEN}")
+    for number, name in enumerate(("coffee", "chelsea", "china", "rocket", "astronaut")):
+        picture = Image.fromarray(xw.read_picture(name).pixels).resize((240, 180))
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        picture.save(tmp_path / "photos" / f"{number}.jpg")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LOADED)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=LOADED)
+    run_all(page)
+    page.wait_for_function("document.querySelector('.xai-status')?.innerText.includes('step')", timeout=LOADED)
+    choose(page, "Learned inversion")
+    page.get_by_label("Pictures", exact=True).select_option("A\xa0folder")
+    folder = page.get_by_placeholder("path of a folder")
+    for path, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path / "photos", "")):
+        folder.fill(str(path))
+        folder.press("Enter")
+        choose(page, "Train")
+        if words:
+            said = "words => document.querySelector('.xai-status').innerText.includes(words)"
+            page.wait_for_function(said, arg=words, timeout=SOON)
+    page.get_by_text("Learns from 5 photos, 120 random crops of each, 1 of the photos held out.").wait_for(
+        timeout=LOADED
+    )
+    page.get_by_role("button", name=re.compile(r"Stop \(epoch 1 of 25, error")).wait_for(timeout=LOADED)
+    page.get_by_role("button", name=re.compile(r"Stop \(epoch")).click()
+    page.get_by_role("button", name="Go on", exact=True).wait_for(timeout=SOON)
+    assert len(list((tmp_path / ".xaiwidgets" / "trainings").glob("*.pt"))) == 1

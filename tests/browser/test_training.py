@@ -50,19 +50,17 @@ def says(page, words):
     )
 
 
-def test_files_that_are_too_large_do_not_end_the_page(open_app, assert_quiet):
+def test_files_that_are_too_large_do_not_end_the_page(open_app, assert_quiet, tmp_path):
     """Photos are made smaller before they are sent; of other files so many are sent as fit into a message."""
     page = open_app("synthesislab")
     page.wait_for_function("document.querySelector('.xai-status')?.innerText.includes('step')", timeout=LOADED)
     chip(page, "Learned inversion").click()
     page.locator(".xai-addphotos").wait_for(timeout=SOON)
     noise = np.random.default_rng(0).integers(0, 255, (1600, 1600, 3), dtype=np.uint8)
-    large = []
-    for number in range(3):
-        buffer = io.BytesIO()
-        Image.fromarray(np.roll(noise, number, axis=1)).save(buffer, "PNG")
-        large.append({"name": f"{number}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    assert sum(len(one["buffer"]) for one in large) > 16 * 2**20
+    large = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(large):
+        Image.fromarray(np.roll(noise, number, axis=1)).save(path, compress_level=0)
+    assert sum(path.stat().st_size for path in large) > 16 * 2**20
     add(page, large)
     page.get_by_text("3 photos", exact=True).wait_for(timeout=SOON)
     add(page, [{"name": f"{k}.jpg", "mimeType": "image/jpeg", "buffer": bytes(3 * 2**20)} for k in range(3)])
