@@ -21,6 +21,8 @@ TRAINED = {
 }
 #: Epochs of a film, 0 being untrained; the last one is always kept.
 KEPT = (0, 1, 2, 4, 8, 16, 32)
+#: Side of a network's pictures from which a generator first learns pixels only, for this share of the epochs.
+LARGE, LATE = 128, 0.7
 
 
 def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:
@@ -69,6 +71,10 @@ def fitting_steps(
         kind = "generator" if method == "dgn_am" else "decoder"
         name = f"{kind} of {f'{layer} of ' if layer else ''}{model.name}, {words.partition(',')[0]}"
     if method == "dgn_am":
-        yield from train_generator_steps(model, pictures, layer=layer, epochs=epochs, checkpoint=path, name=name)
+        late = LATE if min(model.input_shape[1:]) >= LARGE else 0.0
+        steps = train_generator_steps(
+            model, pictures, layer=layer, epochs=epochs, feature_after=late, checkpoint=path, name=name
+        )
+        yield from steps
     else:
         yield from train_decoder_steps(model, pictures, feature=layer, epochs=epochs, checkpoint=path, name=name)

@@ -103,6 +103,7 @@ def train_generator_steps(
     epochs: int = 30,
     rate: float = 1e-3,
     feature_weight: float = 0.02,
+    feature_after: float = 0.0,
     seed: int = 0,
     crops: int = 0,
     checkpoint: str | PathLike[str] | None = None,
@@ -121,6 +122,8 @@ def train_generator_steps(
         epochs: passes over the pictures.
         rate: of Adam; it falls to zero as half a cosine.
         feature_weight: of the error of the code.
+        feature_after: share of the epochs that learn pixels only. The error of the code takes passes of the network
+            and at first says little, so with a large network 0.7 comes further in the same time.
         seed: the same.
         crops: the same.
         checkpoint: as for ``train_decoder_steps``.
@@ -130,10 +133,13 @@ def train_generator_steps(
         NotApplicable: no layer gives such a code. InvalidImage, InvalidLayer, InvalidKnob: as above.
     """
     Range(0.0, 10.0).check("feature_weight", feature_weight)
+    Range(0.0, 1.0).check("feature_after", feature_after)
     named = code_layer(model, layer)
     options = {
         "feature": named, "size": size, "epochs": epochs, "rate": rate, "seed": seed, "weight": float(feature_weight),
     }  # fmt: skip
+    if feature_after:
+        options["after"] = float(feature_after)
     called = name or f"generator of {model.name}"
     yield from _train(model, pictures, options, crops, checkpoint, called, chosen=bool(layer))
 

@@ -55,6 +55,7 @@ class Fitting:
         self.feature: str = options["feature"]
         self.rate: float = options["rate"]
         self.weight: float = options.get("weight", 0.0)
+        self.after: float = options.get("after", 0.0) * options["epochs"]
         self.losses: list[float] = []
         self.errors: list[float] = []
         self.seconds = 0.0
@@ -187,7 +188,7 @@ class Fitting:
                 made = self.network(codes)
                 loss = (made - wished).square().mean()
         value = float(loss.detach())
-        if self.weight:
+        if self.weight and len(self.losses) >= self.after:
             given = self.model, self.feature, self.unit_of_code
             error, slope = yield from code_errors(*given, made.detach(), codes, self._pause)
             with torch.inference_mode(False), torch.enable_grad():

@@ -1,4 +1,12 @@
-"""Activation maximization through a generator network."""
+"""Activation maximization through a generator network.
+
+How often separately trained networks see the target in its pictures, in those of maximization without regularizers,
+and in those with the default ones, all of 200 steps. Of another architecture, on digits: 224, 119 and 151 of 300 for
+a small convolutional network, judged by ones with batch normalization; 255, 179 and 100 of 300 the other way around
+(held-out errors of the generators 0.22 and 0.28; of the mean picture 0.71). Of the same architecture, on digits: 40,
+40 and 27 of 40. Where the generator knows little it does not help: on shapes (0.67) 14, 10 and 12 of 40 by another
+architecture and 20, 29 and 24 by the same one, on cluttered digits (0.73) 32, 35 and 30 by another.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +38,9 @@ if TYPE_CHECKING:
     "the score; the gradient is divided by its mean absolute value at the picture, and again at the code. After each "
     "step the code decays and is kept within what real pictures give.",
     caution="What the picture looks like comes from the generator, which knows its training pictures: it shows which "
-    "of its pictures excites the unit, and not all that would. A unit that wants something else is shown wrongly.",
+    "of its pictures excites the unit, and not all that would. A unit that wants something else is shown wrongly. A "
+    "generator whose held-out error is near the mean picture's knows too little: other networks then believe its "
+    "pictures no more often than plain ones.",
 )
 class DgnAm(Resumable):
     """Gradient ascent on a generator's code (Nguyen et al. 2016, section 2.4), from ``train_generator``.
@@ -39,7 +49,7 @@ class DgnAm(Resumable):
     before the network sees it, and the gradient goes through as if it were not. ``curves`` has the probability where
     the target is a class, also under a second network if one is named. Beside it stands the code. Other than in the
     paper, step sizes are in standard deviations of the code, since codes of other networks have other scales, and the
-    generator was trained without an adversarial loss.
+    generator was trained without an adversarial loss. How often other networks believe it: see the top of this file.
 
     Raises:
         NotApplicable: no generator was trained for this network. InvalidKnob: it is one for another.
