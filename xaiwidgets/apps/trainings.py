@@ -22,7 +22,7 @@ TRAINED = {
 #: Epochs of a film, 0 being untrained; the last one is always kept.
 KEPT = (0, 1, 2, 4, 8, 16, 32)
 #: Side of a network's pictures from which a generator first learns pixels only, for this share of the epochs.
-LARGE, LATE = 128, 0.7
+LARGE, LATE = 128, 0.9
 
 
 def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:

@@ -123,7 +123,7 @@ def train_generator_steps(
         rate: of Adam; it falls to zero as half a cosine.
         feature_weight: of the error of the code.
         feature_after: share of the epochs that learn pixels only. The error of the code takes passes of the network
-            and at first says little, so with a large network 0.7 comes further in the same time.
+            and at first says little, so with a large network 0.9 comes further in the same time.
         seed: the same.
         crops: the same.
         checkpoint: as for ``train_decoder_steps``.

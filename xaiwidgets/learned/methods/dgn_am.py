@@ -5,7 +5,9 @@ and in those with the default ones, all of 200 steps. Of another architecture, o
 a small convolutional network, judged by ones with batch normalization; 255, 179 and 100 of 300 the other way around
 (held-out errors of the generators 0.22 and 0.28; of the mean picture 0.71). Of the same architecture, on digits: 40,
 40 and 27 of 40. Where the generator knows little it does not help: on shapes (0.67) 14, 10 and 12 of 40 by another
-architecture and 20, 29 and 24 by the same one, on cluttered digits (0.73) 32, 35 and 30 by another.
+architecture and 20, 29 and 24 by the same one, on cluttered digits (0.73) 32, 35 and 30 by another. For the bundled
+ImageNet network, from crops of eight photos (0.54, mean picture 0.70), it raises logits by two to three with a bound
+of 1 and steps of 0.1, and reaches no class.
 """
 
 from __future__ import annotations
