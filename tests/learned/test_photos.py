@@ -51,9 +51,9 @@ def test_a_decoder_makes_photos_it_has_never_seen(model, tmp_path):
 def test_a_generator_of_a_folder_of_crops(model, tmp_path):
     """Of 60 crops of each of eight photos as files, of which one in five is held out, so that all photos are known.
 
-    Measured: error 0.57 against 0.70 of the mean picture and 0.63 of the nearest one, in 211 s on one busy core. With all
-    epochs under the error of the code, eight of them took 251 s and stood at 0.71. Blots of the right colors: the logit
-    of espresso is no higher after 100 steps (1.6) than at the start (2.1).
+    Measured: error 0.57 against 0.70 of the mean picture and 0.63 of the nearest one, in 211 s on one busy core. With
+    all epochs under the error of the code, eight of them took 251 s and stood at 0.71. Blots of the right colors: the
+    logit of espresso is no higher after 100 steps (1.6) than at the start (2.1).
     """
     random = np.random.default_rng(0)
     folder = tmp_path / "crops"
