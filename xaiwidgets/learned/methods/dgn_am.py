@@ -89,7 +89,6 @@ class DgnAm(Resumable):
         NetworkName("generator"),
         label="Generator",
         help="Name of a network from train_generator; empty is the newest that was trained for this network.",
-        advanced=True,
     )
     judge: str = knob(
         "",
