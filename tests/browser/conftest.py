@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Page
 
@@ -68,7 +68,7 @@ class Log:
 LOGS: dict[int, Log] = {}
 
 
-def start_server(name: str, *, environment: Mapping[str, str] | None = None, **settings: object) -> Server:
+def start_server(name: str, **settings: object) -> Server:
     """Start a server on a free port, in a process group of its own, and wait for its address."""
     import json
 
@@ -80,7 +80,7 @@ def start_server(name: str, *, environment: Mapping[str, str] | None = None, **s
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -115,22 +115,19 @@ def voila_server() -> Iterator[Callable[..., Server]]:
     """Return ``voila_server(name, **settings) -> Server``: one server a notebook and settings, kept for the session.
 
     ``name`` is a notebook beside this file (``tiny``) or a shipped one (``explorer``); ``settings`` are fields of
-    ``serving.server.Settings``. ``fresh=True`` gives a server of its own, which may have ``environment`` variables of
-    its own. All end with the session, also on SIGTERM.
+    ``serving.server.Settings``. ``fresh=True`` gives a server of its own. All end with the session, also on SIGTERM.
     """
     kept: dict[object, Server] = {}
     started: list[Server] = []
 
-    def make(
-        name: str, *, fresh: bool = False, environment: Mapping[str, str] | None = None, **settings: object
-    ) -> Server:
+    def make(name: str, *, fresh: bool = False, **settings: object) -> Server:
         key = (name, tuple(sorted(settings.items())))
-        if fresh:
-            started.append(start_server(name, environment=environment, **settings))
-            return started[-1]
-        if key not in kept or kept[key].process.poll() is not None:
-            kept[key] = start_server(name, **settings)
-            started.append(kept[key])
+        if fresh or key not in kept or kept[key].process.poll() is not None:
+            server = start_server(name, **settings)
+            started.append(server)
+            if fresh:
+                return server
+            kept[key] = server
         return kept[key]
 
     def stop_all() -> None:

