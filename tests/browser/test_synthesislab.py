@@ -70,8 +70,12 @@ def chip(page, title):
 
 
 def says(page, words):
+    """Wait until the status line begins with these words; step 1 is not the beginning of step 14."""
     page.wait_for_function(
-        "words => document.querySelector('.xai-status').innerText.startsWith(words)", arg=words, timeout=SOON
+        "words => { const text = document.querySelector('.xai-status').innerText;"
+        " return text.startsWith(words) && !/^\\d/.test(text.slice(words.length)) }",
+        arg=words,
+        timeout=SOON,
     )
 
 
