@@ -26,17 +26,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class Together(LoadScopeScheduling):
-    """Spreads tests over processes, and keeps those of the browser in one, in order: they share servers and pages.
+    """Spreads files over processes, and keeps those of the browser in one, in order: they share servers and pages.
+
+    What a file's tests share is made once. The browser comes first, since it takes longest.
 
     The groups that pytest-xdist makes of marks are lost with pytest 9.2, which no longer takes a test's new name.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if nodeid.startswith(BROWSER) else nodeid
+        return "browser" if nodeid.startswith(BROWSER) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """Spread tests as ``Together`` does."""
+    config.option.loadscopereorder = False
     return Together(config, log)
 
 
@@ -61,6 +64,12 @@ class BrowserCount:
     def missing(self, config: pytest.Config) -> bool:
         """Return whether browser tests were owed and none ran."""
         return os.environ.get("CI") == "true" and not config.option.collectonly and not self.ran
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the browser where there are several processes."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -206,16 +206,15 @@ def test_all_squares_are_those_of_a_loop():
 def test_all_squares_are_what_drawn_ones_estimate():
     model = xw.load_model("shapes_gap")
     scene = shapes("test", 1).scene(0)
-    for scaled in (False, True):
-        knobs = {"smallest": 0.1, "largest": 0.5, "lengths": 3, "scaled": scaled}
-        whole = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="all_squares", step=1, **knobs)
-        drawn = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="square", samples=1500, **knobs)
-        sides = (5, 14, 24)
-        assert len(whole.items) == sum((49 - side) ** 2 for side in sides)
-        assert abs(drawn.value - whole.value) < 3 * drawn.standard_error
-        assert drawn.standard_error < 0.1 * whole.value
-        wrong = np.mean(whole.items)  # without weights: mostly the small squares, of which there are more
-        assert abs(drawn.value - wrong) > 3 * drawn.standard_error
+    knobs = {"smallest": 0.1, "largest": 0.5, "lengths": 3, "scaled": True}
+    whole = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="all_squares", step=1, **knobs)
+    drawn = xw.evaluate(model, scene, "gradient_x_input", ID, perturbation="square", samples=1500, **knobs)
+    sides = (5, 14, 24)
+    assert len(whole.items) == sum((49 - side) ** 2 for side in sides)
+    assert abs(drawn.value - whole.value) < 3 * drawn.standard_error
+    assert drawn.standard_error < 0.1 * whole.value
+    wrong = np.mean(whole.items)  # without weights: mostly the small squares, of which there are more
+    assert abs(drawn.value - wrong) > 3 * drawn.standard_error
 
 
 def test_all_squares_ask_no_seed_and_the_first_stand_for_all():
