@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from xaiwidgets.model.moving import all_tensors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
@@ -38,7 +40,9 @@ class Prefix:
     def __init__(self, network: nn.Module, probe: Tensor, *, whole: bool = False) -> None:
         self.network, self.probe, self.whole = network, probe, whole
         self.modules = dict(network.named_modules())
-        self._tensors = {name: frozenset(map(id, _tensors(module))) for name, module in self.modules.items()}
+        self._tensors = {
+            name: frozenset(id(tensor) for _, tensor in all_tensors(module)) for name, module in self.modules.items()
+        }
         self._begin: dict[str, int] = {}
         self._end: dict[str, int] = {}
         self._calls = dict.fromkeys(self.modules, 0)
@@ -111,19 +115,10 @@ class Prefix:
 
     def _keep(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, given: Any, output: Any) -> None:
-            if type(output) is torch.Tensor and self._held() + _size(output) <= MOST_KEPT:
+            if type(output) is torch.Tensor and self._held() + output.nbytes <= MOST_KEPT:
                 self._kept[name] = output.clone()
 
         return hook
 
     def _held(self) -> int:
-        return sum(map(_size, self._kept.values()))
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+        return sum(output.nbytes for output in self._kept.values())
