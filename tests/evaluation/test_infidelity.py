@@ -223,6 +223,7 @@ def test_all_squares_ask_no_seed_and_the_first_stand_for_all():
     one, other = (xw.evaluate(model, scene, "saliency", ID, seed=seed, **ALL) for seed in (0, 1))
     assert one.value == pytest.approx(other.value, rel=1e-4)  # batches may be of other sizes
     assert np.array_equal(one.details["squares"], other.details["squares"])
+    assert not one.details["squares"].flags.writeable  # the next evaluation has the same
     few, sides = np.array(one.items[:130]), one.details["squares"][:130, 0]
     assert 40 < (sides == sides[0]).sum() < 90
     assert abs(few.mean() - np.mean(one.items)) < 4 * few.std() / np.sqrt(len(few))

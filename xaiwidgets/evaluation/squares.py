@@ -32,7 +32,9 @@ def all_squares(sides: tuple[int, ...], step: int, size: tuple[int, int]) -> Squ
 
     height, width = size
     found = [(side, top, left) for side in sides for top in corners(height, side) for left in corners(width, side)]
-    return np.random.default_rng(0).permutation(np.array(found, np.int64))
+    squares = np.random.default_rng(0).permutation(np.array(found, np.int64))
+    squares.setflags(write=False)  # it is kept for the next who asks
+    return squares
 
 
 def weights_of(squares: Squares) -> NDArray[np.float64]:
