@@ -25,6 +25,7 @@ from xaiwidgets.learned.store import offered
 from xaiwidgets.model.references import reference_sets
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.members import MembersEditor
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.rules import RulesEditor
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Control:
     def __init__(self, knob: Knob, changed: Callable[[Any], None], layers: Sequence[str] = ()) -> None:
         self.knob = knob
         self._changed = changed
-        self._quiet = False
+        self._quiet = Quiet()
         self._last = knob.default
         self._low = self._step = 0.0
         self.widget = self._make(layers)
@@ -80,8 +81,7 @@ class Control:
 
     def set(self, value: Any) -> None:
         """Show a value without calling back."""
-        self._quiet = True
-        try:
+        with self._quiet:
             if isinstance(self.widget, w.SelectionSlider) and value not in [v for _, v in self.widget.options]:
                 self.widget.options = _options([*(v for _, v in self.widget.options), value])
             if isinstance(self.knob.domain, ReferenceName) and value not in [v for _, v in self.widget.options]:
@@ -90,19 +90,14 @@ class Control:
                 self.widget.options = _networks(self.knob.domain, value)
             self.widget.value = value
             self._last = self.value
-        finally:
-            self._quiet = False
 
     def offer(self, options: Sequence[tuple[str, str]]) -> None:
         """Offer these options in a list, without calling back; a value that is none of them gives way to the first."""
-        self._quiet = True
-        try:
+        with self._quiet:
             value = self.widget.value
             self.widget.options = options
             self.widget.value = value if value in [one for _, one in options] else options[0][1]
             self._last = self.value
-        finally:
-            self._quiet = False
 
     def _observe(self, _change: Any) -> None:
         # a browser sends numbers back as it rounds them, to the next step of a slider too, which is nobody's choice

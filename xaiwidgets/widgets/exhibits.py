@@ -12,6 +12,7 @@ from PIL import Image
 
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.drawing import UI_LOCK
+from xaiwidgets.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ class Exhibits:
 
     def __init__(self, chosen: Callable[[int], None]) -> None:
         self._chosen = chosen
-        self._quiet = False
+        self._quiet = Quiet()
         self.large = self.count = 0
         self.captions: tuple[str, ...] = ()
         self.tiles = w.HTML()
@@ -78,11 +79,8 @@ class Exhibits:
             return
         with UI_LOCK:  # the bounds of a slider belong to the browser
             self.large = min(max(found, 0), self.count)
-            self._quiet = True
-            try:
+            with self._quiet:
                 self.slider.min, self.slider.max, self.slider.value = 0, max(self.count, 1), self.large
-            finally:
-                self._quiet = False
             self._tell()
         self._chosen(self.large)
 

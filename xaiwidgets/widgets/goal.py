@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.errors import XaiError
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.theme import label
 from xaiwidgets.widgets.unit import UnitChooser
 
@@ -71,7 +72,7 @@ class Goal:
 
     def __init__(self, changed: Callable[[], None], first: str) -> None:
         self._changed = changed
-        self._quiet = False
+        self._quiet = Quiet()
         self.kind = w.ToggleButtons(
             options=[("Class", "class"), ("Channel of a layer", "unit"), ("Objective", "objective")],
             tooltips=(
@@ -109,13 +110,10 @@ class Goal:
     def set_model(self, model: Model) -> None:
         """Offer the classes and layers of this model."""
         self._model = model
-        self._quiet = True
-        try:
+        with self._quiet:
             self.category.options = tuple(model.labels.short(i) for i in range(len(model.labels)))
             if self.category.value not in self.category.options:
                 self.category.value = model.labels.short(0)
-        finally:
-            self._quiet = False
         self._chooser.set_model(model)
 
     @property
@@ -149,15 +147,12 @@ class Goal:
 
     def show(self, wish: Wish) -> None:
         """Show what was chosen before, without calling back."""
-        self._quiet = True
-        try:
+        with self._quiet:
             self.kind.value = wish.kind
             self.category.value = wish.category
             self._chooser.show(wish.layer, wish.channel, wish.position)
             self.text.value, self.wrong.value = wish.text, ""
             self._arrange()
-        finally:
-            self._quiet = False
 
     def _observed(self, _: Any) -> None:
         if not self._quiet:

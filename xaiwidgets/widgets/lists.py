@@ -9,6 +9,7 @@ import ipywidgets as w
 from xaiwidgets.core.cards import FAMILIES, cards
 from xaiwidgets.errors import InvalidTarget
 from xaiwidgets.widgets.closing import close_tree
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.theme import label, mark
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class ClassList:
         self._toggled, self._failed = toggled, failed
         self._labels: Labels | None = None
         self._shown: tuple[Prediction, ...] = ()
-        self._quiet = False
+        self._quiet = Quiet()
         self._others: tuple[int, ...] = ()
         self._buttons = [w.Button(disabled=True, tooltip="No prediction yet") for _ in range(ROWS)]
         self._bars = [w.HTML("<div></div>") for _ in range(ROWS)]
@@ -187,11 +188,8 @@ class ClassList:
         text = str(change["new"]).strip()[:LONGEST_SEARCH]
         if self._quiet or self._labels is None or not text:
             return
-        self._quiet = True
-        try:
+        with self._quiet:
             self.search.value = ""
-        finally:
-            self._quiet = False
         try:
             index = self._labels.index(int(text) if text.isdecimal() else text)
         except InvalidTarget as error:

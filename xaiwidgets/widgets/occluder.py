@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.render.numbers import number
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.window import SMALLEST, Window
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Occluder:
         self._grip = ""
         self._from: tuple[float, float] = (0.0, 0.0)
         self._before = self.window
-        self._quiet = False
+        self._quiet = Quiet()
         self.toggle = w.ToggleButton(
             description="Hide a region", tooltip="Drag a rectangle over the photo and watch the scores"
         )
@@ -62,14 +63,11 @@ class Occluder:
             return
         self.size = size
         self.window = Window.centered(max(SMALLEST, size[0] // 4), max(SMALLEST, size[1] // 4), size)
-        self._quiet = True
-        try:
+        with self._quiet:
             for name, slider in self._sliders.items():
                 limit = size[0] if name in ("top", "height") else size[1]
                 slider.min = min(slider.min, limit)
                 slider.max = limit
-        finally:
-            self._quiet = False
         self._refresh()
 
     def activate(self, on: bool) -> None:
@@ -154,14 +152,11 @@ class Occluder:
             self._moved(window.box)
 
     def _refresh(self) -> None:
-        self._quiet = True
-        try:
+        with self._quiet:
             for name, slider in self._sliders.items():
                 value = getattr(self.window, name)
                 if slider.value != value:
                     slider.value = value
-        finally:
-            self._quiet = False
         if not self.on:
             self._stage.outline(None)
             return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.errors import InvalidTarget
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.theme import label, mark
 from xaiwidgets.widgets.unit import UnitChooser
 
@@ -41,7 +42,7 @@ class Predictions:
         self._chosen, self._failed, self._ask_unit, self._ask_strongest = chosen, failed, unit, strongest
         self._labels: Labels | None = None
         self._shown: tuple[Prediction, ...] = ()
-        self._quiet = False
+        self._quiet = Quiet()
         self._buttons = [w.Button(disabled=True, tooltip="No prediction yet") for _ in range(ROWS)]
         self._bars = [w.HTML("<div></div>") for _ in range(ROWS)]
         rows = []
@@ -133,11 +134,8 @@ class Predictions:
             self._write("")
 
     def _show_kind(self, unit: Unit | None) -> None:
-        self._quiet = True
-        try:
+        with self._quiet:
             self.kind.value = "class" if unit is None else "unit"
-        finally:
-            self._quiet = False
         self._search.layout.display = "" if unit is None else "none"
         self._units.layout.display = "none" if unit is None else ""
         if unit is not None:
@@ -161,11 +159,8 @@ class Predictions:
             self._ask_unit(*self.unit.chosen)
 
     def _write(self, text: str) -> None:
-        self._quiet = True
-        try:
+        with self._quiet:
             self._search.value = text
-        finally:
-            self._quiet = False
 
     def _clicked(self, number: int) -> None:
         if number < len(self._shown):

@@ -9,6 +9,7 @@ import ipywidgets as w
 import traitlets
 
 from xaiwidgets.widgets.closing import close_tree
+from xaiwidgets.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class RulesEditor(w.VBox):
         self._rules = tuple(rules)
         self._layers: tuple[tuple[str, str], ...] = ()
         self._rows: dict[str, w.Dropdown] = {}
-        self._quiet = False
+        self._quiet = Quiet()
         self._open = w.ToggleButton(description="Rules by layer", tooltip="Choose a rule for single layers")
         self._reset = w.Button(description="reset", tooltip="All layers as the composite has them")
         for button in (self._open, self._reset):
@@ -110,16 +111,13 @@ class RulesEditor(w.VBox):
 
     def _changed(self, change: Any) -> None:
         chosen = parse(change["new"])
-        self._quiet = True
-        try:
+        with self._quiet:
             for name, row in self._rows.items():
                 rule = chosen.get(name, "")
                 if rule not in [value for _, value in row.options]:
                     row.options = self._options(rule)
                 if row.value != rule:
                     row.value = rule
-        finally:
-            self._quiet = False
         self._tell()
 
     def _tell(self) -> None:

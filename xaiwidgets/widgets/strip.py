@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
+from xaiwidgets.widgets.quiet import Quiet
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +25,7 @@ class Strip:
 
     def __init__(self, chosen: Callable[[str], None]) -> None:
         self._chosen = chosen
-        self._quiet = False
+        self._quiet = Quiet()
         self._layers: dict[str, Layer] = {}
         self._size = (0, 0)
         self._slider = w.SelectionSlider(options=[("…", "")], description="Layer", readout=False, disabled=True)
@@ -47,13 +49,10 @@ class Strip:
         spatial = [layer for layer in model.layers if layer.spatial]
         self._layers = {layer.name: layer for layer in spatial}
         stages = [layer.name for layer in model.stages]
-        self._quiet = True
-        try:
+        with self._quiet:
             self._slider.options = [(name, name) for name in stages] or [("none", "")]
             self._slider.disabled = not stages
             self._list.options = [(layer.words, layer.name) for layer in spatial] or [("none", "")]
-        finally:
-            self._quiet = False
         self.show(stages[-1] if stages else "")
 
     def show(self, name: str) -> None:
@@ -61,13 +60,10 @@ class Strip:
         layer = self._layers.get(name)
         if layer is None:
             return
-        self._quiet = True
-        try:
+        with self._quiet:
             if name in [value for _, value in self._slider.options]:
                 self._slider.value = name
             self._list.value = name
-        finally:
-            self._quiet = False
         self._facts.value = f"<span class='xai-muted'>{escape(layer.words)}{_field(layer, self._size)}</span>"
 
     def enable(self, on: bool) -> None:

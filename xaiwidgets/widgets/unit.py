@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.model.targets import POSITIONS
+from xaiwidgets.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ class UnitChooser:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._quiet = False
+        self._quiet = Quiet()
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.layer = w.Dropdown(options=[("…", "")], description="Layer")
         self.channel = w.BoundedIntText(value=0, min=0, max=0, description="Channel")
@@ -51,30 +52,24 @@ class UnitChooser:
         """Offer the layers of this model; what was chosen stays if the model has it."""
         before = self.layer.value
         layers = [layer for layer in model.layers if len(layer.shape) in (1, 3) and "#" not in layer.name]
-        self._quiet = True
-        try:
+        with self._quiet:
             self._shapes = {layer.name: layer.shape for layer in layers}
             self.layer.options = [(layer.words, layer.name) for layer in layers] or [("none", "")]
             if before in self._shapes:
                 self.layer.value = before
             elif model.stages:
                 self.layer.value = model.stages[len(model.stages) // 2].name
-        finally:
-            self._quiet = False
         self._bound()
 
     def show(self, layer: str, channel: int, position: str) -> None:
         """Show a unit without calling back; a layer or position that is not offered is left as it was."""
-        self._quiet = True
-        try:
+        with self._quiet:
             if layer in self._shapes:
                 self.layer.value = layer
             if position in POSITIONS:
                 self.position.value = position
             self._bound()
             self.channel.value = channel
-        finally:
-            self._quiet = False
 
     @property
     def chosen(self) -> tuple[str, int, str] | None:
@@ -90,11 +85,8 @@ class UnitChooser:
         shape = self._shapes.get(self.layer.value)
         if shape is None:
             return
-        quiet, self._quiet = self._quiet, True  # a channel that moves into the layer is no choice of its own
-        try:
+        with self._quiet:  # a channel that moves into the layer is no choice of its own
             self.channel.max = min(shape[0] - 1, LARGEST_CHANNEL)
-        finally:
-            self._quiet = quiet
         self.position.disabled = len(shape) == 1
 
     def _observed(self, change: Any) -> None:

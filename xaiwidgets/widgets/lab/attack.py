@@ -11,6 +11,7 @@ from xaiwidgets.render.numbers import number, percent
 from xaiwidgets.widgets.drawing import Stage
 from xaiwidgets.widgets.lab.panel import Panel
 from xaiwidgets.widgets.lab.sheet import LARGE, MOST_COLUMNS, SMALL, Tile
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.window import SMALLEST, Window
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Aim:
         self._grip, self._fresh = "", False
         self._from = (0.0, 0.0)
         self._before = self.window
-        self._quiet = False
+        self._quiet = Quiet()
         self.sliders = {name: self._slider(name) for name in ("top", "left", "height", "width")}
         row = w.HBox(list(self.sliders.values()))
         row.add_class("xai-tools")
@@ -134,13 +135,10 @@ class Aim:
         self._aimed((top / GRID, left / GRID, bottom / GRID, right / GRID))
 
     def _refresh(self) -> None:
-        self._quiet = True
-        try:
+        with self._quiet:
             for name, slider in self.sliders.items():
                 if slider.value != getattr(self.window, name):
                     slider.value = getattr(self.window, name)
-        finally:
-            self._quiet = False
         height, width = self.stage.size
         top, left, bottom, right = self.window.box
         box = (top * height / GRID, left * width / GRID, bottom * height / GRID, right * width / GRID)

@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.drawing import UI_LOCK
+from xaiwidgets.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Player:
         self.last = 0
         self.value = 0
         self.touched = False
-        self._quiet = False
+        self._quiet = Quiet()
         self._stop: threading.Event | None = None
         self._words, self._tooltip = words, tooltip
         self.slider = self._make(1)
@@ -121,9 +122,6 @@ class Player:
             self._changed(self.value)
 
     def _quietly(self, value: int) -> None:
-        self._quiet = True
-        try:
+        with self._quiet:
             self.slider.min, self.slider.max = 0, self._most
             self.slider.value = value
-        finally:
-            self._quiet = False

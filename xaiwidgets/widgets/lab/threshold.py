@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from xaiwidgets.core.scores import RELATIONS, Limit
+from xaiwidgets.widgets.quiet import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ class Threshold:
 
     def __init__(self, changed: Callable[[Limit | None], Any], failed: Callable[[str], Any]) -> None:
         self._changed, self._failed = changed, failed
-        self._quiet = False
+        self._quiet = Quiet()
         self._direction = ""
         self.relation = w.Dropdown(options=[("none", ""), *((r, r) for r in RELATIONS)])
         self.relation.description = "Threshold"
@@ -49,13 +50,10 @@ class Threshold:
     def show(self, limit: Limit | None, direction: str, own: bool) -> None:
         """Show a threshold; ``own`` is whether a person has set it."""
         self._direction = direction
-        self._quiet = True
-        try:
+        with self._quiet:
             self.relation.value = "" if limit is None else limit.relation
             self.number.value = "" if limit is None else f"{limit.value:.4g}"
             self.back.disabled = not own
-        finally:
-            self._quiet = False
 
     def _edited(self) -> None:
         if self._quiet:
