@@ -7,6 +7,7 @@ import io
 import math
 import re
 import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -26,6 +27,7 @@ from xaiwidgets.studio import gridstudio
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.grid import Column, Grid, Rank
 from xaiwidgets.studio.gridstudio import GridStudio
+from xaiwidgets.widgets.controls import Form
 
 LONG = 60.0
 TWO = ("saliency", "grad_cam")
@@ -276,6 +278,16 @@ def mouse(band, event, **state):
     band.tiles.canvas._handle_custom_msg({"event": event, **state}, [])
 
 
+def until(condition, seconds=5):
+    """Poll until the condition holds; return whether it did."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
 def test_one_cursor_over_all_panels(page, monkeypatch):
     band, other = page.board.bands
     height, width = band.tiles.size
@@ -284,6 +296,9 @@ def test_one_cursor_over_all_panels(page, monkeypatch):
         assert "--cx:25.00%;--cy:50.00%" in shown._values.value
     assert band._values.value.count("xai-value") == 2
     assert other._values.value.count("xai-value") == 2
+    for x in (width / 5, width / 2, 3 * width / 4):  # faster than values are sent
+        mouse(other, "mouse_move", x=x, y=height / 4)
+    assert until(lambda: "--cx:75.00%;--cy:25.00%" in band._values.value)
     mouse(band, "mouse_out", x=0, y=0)
     assert band._values.value == ""
     mouse(other, "mouse_down", x=width / 2, y=height / 4)
@@ -469,6 +484,26 @@ def test_settings_that_exclude_each_other_leave_what_holds(page, monkeypatch):
 
 
 # -- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_controls_that_two_threads_want_are_made_once(make, monkeypatch):
+    """The page's thread and the worker's both show the method that was chosen."""
+    page = make(methods=["saliency", "rise"])
+    real, made = Form.__init__, []
+
+    def slow(form, knobs, *given):
+        made.append(knobs)
+        time.sleep(0.1)
+        real(form, knobs, *given)
+
+    monkeypatch.setattr(Form, "__init__", slow)
+    threads = [threading.Thread(target=page._choose, args=(1,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert len(made) == 1
+    assert page.knobs.children == (page._forms["rise"].box,)
 
 
 def test_close_ends_everything(digits):

@@ -135,6 +135,11 @@ def test_verdicts_are_written_on_finished_panels(view, board, states):
     assert "Trust" not in written(board, 1)[0]
     view.judged({})
     assert "Trust" not in written(board, 0)[0]
+    same = Panel("a", "b", "c", "done", states[1, 1].result, first=False)
+    view.show({**states, (1, 1): same}, [(1, 1)], LOOK, "panel")
+    view.judged({(1, 1): report})
+    assert "no layer: the same map" in written(board, 1)[0]  # a verdict does not take its place
+    assert "Trust: 1 of 2 passed" in written(board, 1)[0]
 
 
 def test_the_cursor_has_the_raw_value_of_every_panel(view, board, states, found):

@@ -31,6 +31,8 @@ from xaiwidgets.widgets.gallery import Gallery
 from xaiwidgets.widgets.gridexport import GridExport, code_for_grid
 from xaiwidgets.widgets.gridview import GridView
 from xaiwidgets.widgets.lists import ClassList, LayerList, MethodList
+from xaiwidgets.widgets.pace import Paced
+from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.readout import StatusLine
 from xaiwidgets.widgets.theme import label, page, style
 
@@ -107,8 +109,8 @@ class Compare(w.VBox):
         self._current = 0
         self._nav = nav
         self._pinned: tuple[float, float] | None = None
-        self._pointed = self._combined = 0.0
-        self._quiet = False
+        self._combined = 0.0
+        self._quiet = Quiet()
         self._build()
         self._listen()
         self.add_class("xai-root")
@@ -153,6 +155,7 @@ class Compare(w.VBox):
         if "board" in self.__dict__:  # else the constructor has raised
             self.studio.close()
             self._catch_up.close()
+            self._pointer.forget()
             self.board.close()
             keep = () if self._nav is None else (self._nav,)
             close_tree(*self.children, self.layout, *(form.box for form in self._forms.values()), keep=keep)
@@ -211,6 +214,7 @@ class Compare(w.VBox):
         self.note = w.HTML()
         self.board = Board(self._move, self._key, (label("Difference"), self.first, self.second, self.note))
         self.view = GridView(self.board)
+        self._pointer = Paced(self.view.cursor, POINTED)
         self._catch_up = CatchUp(self, self.board.extras.tiles.canvas)
         self.inspector = GridInspector(studio, self.view.judged, self._trust)
         self.status = StatusLine()
@@ -349,24 +353,22 @@ class Compare(w.VBox):
     def _move(self, at: tuple[float, float] | None, stay: bool) -> None:
         """Follow the pointer; where it was pressed, the cursor stays when it has left."""
         if at is None:
+            self._pointer.forget()
             self.view.cursor(self._pinned)
         elif stay:
             self._pin(at)
-        elif time.monotonic() - self._pointed > POINTED:
-            self._pointed = time.monotonic()
-            self.view.cursor(at)
+        else:
+            self._pointer(at)
 
     def _pin(self, at: tuple[float, float] | None) -> None:
+        self._pointer.forget()
         self._pinned = at
         self.view.cursor(at)
         words = "" if at is None else self.view.told_at(at)
         self.told.value = f"<div class='xai-sr' role='status' aria-live='polite'>{escape(words)}</div>"
         if at is not None:
-            self._quiet = True
-            try:
+            with self._quiet:
                 self.down.value, self.right.value = 100 * at[0], 100 * at[1]
-            finally:
-                self._quiet = False
 
     def _slid(self) -> None:
         if not self._quiet:
@@ -394,32 +396,30 @@ class Compare(w.VBox):
         return any(panel.state == "stopped" for panel in self.studio.panels.values())
 
     def _on_grid(self, grid: Grid) -> None:
-        self.grid = grid
-        self.status.forgive()
-        self._current = min(self._current, len(grid.methods) - 1)
-        self._quiet = True
-        try:
-            self.across.value, self.scale.value = grid.across, grid.scale
-            self.look.set({k.name: getattr(grid.look, k.name) for k in knobs_of(Look)})
-        finally:
-            self._quiet = False
-        self.gallery.show(grid.image)
-        self._show_classes()
-        self.layers.show(grid.layers)
-        self.methods.show(method_names([column.make() for column in grid.methods]), self._current)
-        chosen = grid.methods[self._current]
-        form = self._form(chosen.method)
-        form.set({k.name: chosen.knob(k.name) for k in card(chosen.method).knobs})
-        if self.knobs.children != (form.box,):
-            self.knobs.children = (form.box,)
-        top = f"alues beyond the {grid.look.clip:g}th percentile share the last color."
-        words = f"{SAID[grid.scale]} {'In difference and disagreement, v' if grid.scale == 'rank' else 'V'}{top}"
-        if len(grid.cells) == 1:
-            words += " Add a method, a class or a layer, and you see where the maps differ."
-        self.said.value = f"<div class='xai-said xai-muted'>{escape(words)}</div>"
-        self.count.value = f"<div class='xai-muted'>{len(grid.cells)} of at most {MOST_CELLS} panels</div>"
-        self._describe()
-        self.export.refresh()
+        with self.studio.lock:
+            self.grid = grid
+            self.status.forgive()
+            self._current = min(self._current, len(grid.methods) - 1)
+            with self._quiet:
+                self.across.value, self.scale.value = grid.across, grid.scale
+                self.look.set({k.name: getattr(grid.look, k.name) for k in knobs_of(Look)})
+            self.gallery.show(grid.image)
+            self._show_classes()
+            self.layers.show(grid.layers)
+            self.methods.show(method_names([column.make() for column in grid.methods]), self._current)
+            chosen = grid.methods[self._current]
+            form = self._form(chosen.method)
+            form.set({k.name: chosen.knob(k.name) for k in card(chosen.method).knobs})
+            if self.knobs.children != (form.box,):
+                self.knobs.children = (form.box,)
+            top = f"alues beyond the {grid.look.clip:g}th percentile share the last color."
+            words = f"{SAID[grid.scale]} {'In difference and disagreement, v' if grid.scale == 'rank' else 'V'}{top}"
+            if len(grid.cells) == 1:
+                words += " Add a method, a class or a layer, and you see where the maps differ."
+            self.said.value = f"<div class='xai-said xai-muted'>{escape(words)}</div>"
+            self.count.value = f"<div class='xai-muted'>{len(grid.cells)} of at most {MOST_CELLS} panels</div>"
+            self._describe()
+            self.export.refresh()
 
     def _form(self, method: str) -> Form:
         if method not in self._forms:
@@ -454,19 +454,20 @@ class Compare(w.VBox):
         )
 
     def _on_model(self, model: Model) -> None:
-        shape = "×".join(map(str, model.input_shape))
-        notes = " ".join(model.notes)
-        self.model_name.value = (
-            f"<span class='xai-muted xai-model' title='{escape(notes)}'>{escape(model.name)} · {shape} · "
-            f"{model.classes} classes {escape(notes)}</span>"
-        )
-        self.classes.set_labels(model.labels)
-        self.layers.set_model(model)
-        old, self._forms = self._forms, {}
-        if old:  # made before the layers and the size were known
-            self._on_grid(self.studio.grid)
-            for form in old.values():
-                form.close()
+        with self.studio.lock:
+            shape = "×".join(map(str, model.input_shape))
+            notes = " ".join(model.notes)
+            self.model_name.value = (
+                f"<span class='xai-muted xai-model' title='{escape(notes)}'>{escape(model.name)} · {shape} · "
+                f"{model.classes} classes {escape(notes)}</span>"
+            )
+            self.classes.set_labels(model.labels)
+            self.layers.set_model(model)
+            old, self._forms = self._forms, {}
+            if old:  # made before the layers and the size were known
+                self._on_grid(self.studio.grid)
+                for form in old.values():
+                    form.close()
 
     def _lay_out(self) -> None:
         """Make room for the grid's panels, with the photo in each."""
@@ -485,14 +486,11 @@ class Compare(w.VBox):
         self.view.titles(plan.columns, plan.rows, more)
         options = tuple((plan.title(place), number) for number, place in enumerate(plan.cells))
         cells = list(plan.cells.values())
-        self._quiet = True
-        try:
+        with self._quiet:
             for control, cell in zip((self.first, self.second), self.studio.grid.pair, strict=True):
                 if control.options != options:
                     control.options = options
                 control.value = cells.index(cell) if cell in cells else 0
-        finally:
-            self._quiet = False
         self._show_classes()
         self._combined = 0.0
         self.export.refresh()

@@ -162,6 +162,7 @@ class Explorer(w.VBox):
         if "stage" in self.__dict__:  # else the constructor has raised
             self._catch_up.close()
             self.studio.close()
+            self.readout.leave()
             self.stage.close()
             keep = () if self._nav is None else (self._nav,)
             close_tree(*self.children, self.layout, *(form.box for form in self._forms.values()), keep=keep)
@@ -348,35 +349,36 @@ class Explorer(w.VBox):
     # -- from the Studio to the screen ------------------------------------------------------------------------------
 
     def _on_lens(self, lens: Lens) -> None:
-        entered, self.lens = lens.method != self._method, lens
-        self._method = lens.method
-        self.status.forgive()
-        made = card(lens.method)
-        form = self._form(lens.method)
-        form.set({k.name: lens.knob(k.name) for k in made.knobs})
-        if self.knobs.children != (form.box,):
-            self.knobs.children = (form.box,)
-        self.look.set({k.name: getattr(lens.look, k.name) for k in knobs_of(Look)})
-        self.gallery.show(lens.image)
-        self.predictions.mark(lens.target, unit=lens.unit)
-        self.picker.show(lens.method, self._cost(lens))
-        self.course.choose(lens.method)
-        self.run.layout.display = "none" if self.course.shown else ""
-        layered = "layer" in {k.name for k in made.knobs}
-        self.strip.enable(layered)
-        if layered and lens.knob("layer"):
-            self.strip.show(lens.knob("layer"))
-        occluding = lens.method == "occlusion"
-        self.map_on_release.layout.display = "" if occluding else "none"
-        if occluding:
-            sides = (lens.knob("window_height"), lens.knob("window_width"))
-            if sides != self._sides:  # else a rectangle resized by hand would jump back
-                self._sides = sides
-                self.occluder.resize(*sides)
-            if entered and not self.occluder.on:
-                self.occluder.activate(True)
-        self._arrange()
-        self.export.refresh()
+        with self.studio.lock:
+            entered, self.lens = lens.method != self._method, lens
+            self._method = lens.method
+            self.status.forgive()
+            made = card(lens.method)
+            form = self._form(lens.method)
+            form.set({k.name: lens.knob(k.name) for k in made.knobs})
+            if self.knobs.children != (form.box,):
+                self.knobs.children = (form.box,)
+            self.look.set({k.name: getattr(lens.look, k.name) for k in knobs_of(Look)})
+            self.gallery.show(lens.image)
+            self.predictions.mark(lens.target, unit=lens.unit)
+            self.picker.show(lens.method, self._cost(lens))
+            self.course.choose(lens.method)
+            self.run.layout.display = "none" if self.course.shown else ""
+            layered = "layer" in {k.name for k in made.knobs}
+            self.strip.enable(layered)
+            if layered and lens.knob("layer"):
+                self.strip.show(lens.knob("layer"))
+            occluding = lens.method == "occlusion"
+            self.map_on_release.layout.display = "" if occluding else "none"
+            if occluding:
+                sides = (lens.knob("window_height"), lens.knob("window_width"))
+                if sides != self._sides:  # else a rectangle resized by hand would jump back
+                    self._sides = sides
+                    self.occluder.resize(*sides)
+                if entered and not self.occluder.on:
+                    self.occluder.activate(True)
+            self._arrange()
+            self.export.refresh()
 
     def _unfolded(self, opened: bool, other: Receipt | Trust) -> None:
         """Fold the other panel away: there is room for one."""
@@ -428,23 +430,26 @@ class Explorer(w.VBox):
         self._spend()
 
     def _on_model(self, model: Model) -> None:
-        self.strip.set_model(model)
-        if self._forms and model.preprocessing.size != Preprocessing().size:  # made for pictures of another size
-            self._forms.clear()
-            self._on_lens(self.studio.lens)
-        for form in self._forms.values():
-            form.set_weighted(model.inspection.weighted)
-        self.predictions.set_model(model)
-        self.occluder.set_size(model.preprocessing.size)
-        shape = "×".join(map(str, model.input_shape))
-        notes = " ".join(model.notes)
-        self.model_name.value = (
-            f"<span class='xai-muted xai-model' title='{escape(notes)}'>{escape(model.name)} · {shape} · "
-            f"{model.classes} classes {escape(notes)}</span>"
-        )
-        self.strip.enable("layer" in {k.name for k in card(self.studio.lens.method).knobs})
-        if self.occluder.on:
-            self._hide(self.occluder.window.box)
+        with self.studio.lock:
+            self.strip.set_model(model)
+            if self._forms and model.preprocessing.size != Preprocessing().size:  # made for pictures of another size
+                old, self._forms = self._forms, {}
+                self._on_lens(self.studio.lens)
+                for form in old.values():
+                    form.close()
+            for form in self._forms.values():
+                form.set_weighted(model.inspection.weighted)
+            self.predictions.set_model(model)
+            self.occluder.set_size(model.preprocessing.size)
+            shape = "×".join(map(str, model.input_shape))
+            notes = " ".join(model.notes)
+            self.model_name.value = (
+                f"<span class='xai-muted xai-model' title='{escape(notes)}'>{escape(model.name)} · {shape} · "
+                f"{model.classes} classes {escape(notes)}</span>"
+            )
+            self.strip.enable("layer" in {k.name for k in card(self.studio.lens.method).knobs})
+            if self.occluder.on:
+                self._hide(self.occluder.window.box)
 
     def _limit(self) -> None:
         """Say which methods do not apply, and offer what would make them."""

@@ -77,6 +77,14 @@ class Studio:
 
     # -- listening ----------------------------------------------------------------------------------------------
 
+    @property
+    def lock(self) -> Any:
+        """What a listener holds while it reads several things here, or makes widgets that another thread could make.
+
+        It comes before the lock of all drawing.
+        """
+        return self._lock
+
     def on(self, event: str, listener: Callable[[Any], None]) -> None:
         """Call ``listener`` with every record that is published under this event."""
         self._listeners[event].append(listener)

@@ -158,11 +158,6 @@ class TrustStudio(Studio):
         image = self._inputs.get(self.lens.image)
         return None if self.model is None or image is None else reel(score, self.model, image)
 
-    @property
-    def lock(self) -> Any:
-        """What a listener holds while it reads more than one thing here; it comes before the lock of all drawing."""
-        return self._lock
-
     def close(self) -> None:
         """End the worker and let go of what was begun."""
         super().close()

@@ -218,10 +218,11 @@ def _state_html(state: State, report: TrustReport | None = None) -> str:
     if state.result is None:
         return f"<div class='xai-tell'>{escape(state.state)}</div>"
     if state.result.progress >= 1:
-        if report is None:
-            return "" if state.first else "<div class='xai-tell'>no layer: the same map</div>"
-        tip = escape(f"{report.verdict} ({', '.join(verdicts(report))})", quote=True)
-        return f"<div class='xai-tell xai-trusted' tabindex='0' title=\"{tip}\">{escape(short(report))}</div>"
+        said = [] if state.first else ["<div>no layer: the same map</div>"]
+        if report is not None:
+            tip = escape(f"{report.verdict} ({', '.join(verdicts(report))})", quote=True)
+            said.append(f"<div class='xai-trusted' tabindex='0' title=\"{tip}\">{escape(short(report))}</div>")
+        return f"<div class='xai-tell'>{''.join(said)}</div>" if said else ""
     share = 100 * state.result.progress
     words = "stopped at" if state.state == "stopped" else f"{state.result.provenance.seconds:.1f} s ·"
     return (

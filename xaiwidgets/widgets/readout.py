@@ -15,6 +15,7 @@ from xaiwidgets.render.dominance import legend_html
 from xaiwidgets.render.ends import ends_html
 from xaiwidgets.render.numbers import number
 from xaiwidgets.render.words import describe
+from xaiwidgets.widgets.pace import Paced
 from xaiwidgets.widgets.receipt import line_html
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Readout:
         self._map: NDArray[np.float32] | None = None
         self._classes: Dominance | None = None
         self._unit = ""
-        self._sent = 0.0
+        self._at: tuple[float, float] | None = None
+        self._pace = Paced(self._tell, PACE / 2)
         row = w.HBox([self.bar, self.cursor], layout=w.Layout(width="100%", align_items="center"))
         row.add_class("xai-scale")
         self.box = w.VBox([row, self.twin], layout=w.Layout(width="100%"))
@@ -51,6 +53,8 @@ class Readout:
         """Say what the frame shows under this look."""
         result, part = frame.result, shown(frame.result, look)
         self._map, self._unit, self._classes = part.points, result.unit, part.classes
+        if self._at is not None:  # the pointer rests, and there is another value under it
+            self._pace(*self._at)
         self.bar.value = colorbar_html(part.scale, part.look, result.unit)
         method = part.title(card(frame.lens.method).title)
         words = describe(
@@ -65,11 +69,14 @@ class Readout:
         )
 
     def point(self, row: float, column: float) -> None:
-        """Show the value at a place given as shares of the picture."""
+        """Show the value at a place given as shares of the picture; of many places in a moment, the last."""
+        self._at = (row, column)
+        self._pace(row, column)
+
+    def _tell(self, row: float, column: float) -> None:
         values = self._map  # the worker may put another one there
-        if values is None or time.monotonic() - self._sent < PACE / 2:
+        if values is None:
             return
-        self._sent = time.monotonic()
         height, width = values.shape[:2]
         inside = values[min(height - 1, int(row * height)), min(width - 1, int(column * width))]
         if values.ndim == 3:
@@ -83,11 +90,14 @@ class Readout:
 
     def leave(self) -> None:
         """The pointer has left the picture."""
+        self._at = None
+        self._pace.forget()
         self.cursor.value = "<div class='xai-point xai-muted'>under the pointer<br>–</div>"
 
     def clear(self) -> None:
         """There is no map yet."""
         self._map = None
+        self._pace.forget()
         self.bar.value = ""
         self.twin.value = "<div class='xai-twin xai-words'>&nbsp;<div class='xai-lines'></div></div>"
 
