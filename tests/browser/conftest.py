@@ -32,6 +32,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: Milliseconds that a page is waited for where a test does not say: what is late on a busy machine is not wrong.
+PATIENCE = 60_000
 #: Console errors that are not ours and do no harm, each with its reason.
 HARMLESS: tuple[str, ...] = (
     "/voila/api/shutdown/",  # Voila's page asks for its kernel's end without an XSRF token: refused, and culled instead
@@ -183,7 +185,8 @@ def chromium() -> Iterator[Browser]:
 def pages(chromium: Browser, voila_server: Callable[..., Server]) -> Iterator[Callable[..., Page]]:
     """Return ``open_app(name, width=1440, height=900, server=None, query="", **settings) -> Page``, ready to use.
 
-    Waits until the loading cover is gone. Every page has a fresh profile and is closed with the fixture.
+    ``touch`` makes it a telephone's. Waits until the loading cover is gone. Every page has a fresh profile and is
+    closed with the fixture.
     """
     contexts = []
 
@@ -193,10 +196,12 @@ def pages(chromium: Browser, voila_server: Callable[..., Server]) -> Iterator[Ca
         height: int = 900,
         server: Server | None = None,
         query: str = "",
+        touch: bool = False,
         **settings: object,
     ) -> Page:
         url = (server or voila_server(name, **settings)).url
-        context = chromium.new_context(viewport={"width": width, "height": height})
+        context = chromium.new_context(viewport={"width": width, "height": height}, has_touch=touch, is_mobile=touch)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         watch(page, urlsplit(url).netloc)

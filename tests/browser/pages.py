@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from time import monotonic, sleep
 
 #: Says when the picture on the canvas last changed, from a few hundred of its pixels, at every frame of the browser.
 WATCH = """
@@ -39,12 +40,46 @@ def ready(page, timeout=120_000):
     page.evaluate(WATCH)
 
 
+def becomes(read, wanted, seconds=60):
+    """Read until what is read is ``wanted`` or, where that is a function, until it holds; return what was read.
+
+    What a page shows arrives in parts, also after its status has said that all is done.
+    """
+    end = monotonic() + seconds
+    while True:
+        found = read()
+        good = wanted(found) if callable(wanted) else found == wanted
+        if good or monotonic() > end:
+            assert good, f"after {seconds} s it is {found!r}" + ("" if callable(wanted) else f", not {wanted!r}")
+            return found
+        sleep(0.05)
+
+
+def has(*words):
+    """Return a condition: all these words are in a text."""
+    return lambda text: all(word in text for word in words)
+
+
+def rested(page, script, arg, timeout=60_000):
+    """Return what a script gives of some pixels once it has been the same for so long that they were sent exactly."""
+    page.wait_for_function(
+        f"""arg => {{
+          const now = ({script})(arg), old = window.rest;
+          if (!old || old.now !== now) window.rest = {{now, at: performance.now()}};
+          return performance.now() - window.rest.at > 900;
+        }}""",
+        arg=arg,
+        timeout=timeout,
+    )
+    return page.evaluate(script, arg)
+
+
 def picture(page):
     """Return a number that stands for the picture on the canvas."""
     return page.evaluate("window.xai.hash()")
 
 
-def wait_for_change(page, before, timeout=20_000):
+def wait_for_change(page, before, timeout=60_000):
     """Wait until the picture differs from ``before``."""
     page.wait_for_function(f"window.xai.hash() !== {before}", timeout=timeout)
 

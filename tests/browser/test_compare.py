@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from browser.pages import link_bytes, slider
+from browser.pages import becomes, has, link_bytes, rested, slider
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -59,6 +59,8 @@ def compare(shared):
     # a press would overtake a choice that has not been answered
     until(shared, "document.querySelector('.xai-said').innerText.startsWith('Each panel has a scale of its own')")
     says(shared, "8 panels: 8 done")
+    becomes(lambda: columns(shared), ["Saliency", "Integrated gradients", "Grad-CAM", "Occlusion"])
+    becomes(lambda: rows(shared), ["espresso", "cup"])
     return shared
 
 
@@ -89,29 +91,38 @@ def columns(page):
     return page.locator(".xai-band").first.locator(".xai-colname").all_inner_texts()
 
 
+def rows(page):
+    return page.locator(".xai-rowname b").all_inner_texts()
+
+
 def values(page):
     return page.locator(".xai-value").all_inner_texts()
 
 
+def middle(box):
+    """Return the center (across, down) of a box."""
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def pixels(page, row=0):
-    return page.evaluate(HASH, row)
+    """Return a number that stands for a row of panels once they have been sent exactly."""
+    return rested(page, HASH, row)
 
 
 def test_it_is_filled_on_one_screen_and_asks_nothing_of_another_host(compare, assert_offline, assert_quiet):
-    assert columns(compare) == ["Saliency", "Integrated gradients", "Grad-CAM", "Occlusion"]
-    names = compare.locator(".xai-rowname b").all_inner_texts()
-    assert names == ["espresso", "cup"]
-    assert compare.locator(".xw-colorbar").count() == 8 + 2
-    assert "compare places, not brightness" in compare.locator(".xai-said").inner_text()
-    assert "8 of at most 36 panels" in compare.locator(".xai-arrange").inner_text()
-    colors = compare.evaluate(
-        "() => { const c = document.querySelector('canvas.xai-tiles');"
-        " return new Set(c.getContext('2d').getImageData(0, 160, c.width, 20).data).size }"
+    becomes(lambda: columns(compare), ["Saliency", "Integrated gradients", "Grad-CAM", "Occlusion"])
+    becomes(lambda: rows(compare), ["espresso", "cup"])
+    becomes(compare.locator(".xw-colorbar").count, 8 + 2)
+    becomes(compare.locator(".xai-said").inner_text, has("compare places, not brightness"))
+    becomes(compare.locator(".xai-arrange").inner_text, has("8 of at most 36 panels"))
+    until(
+        compare,
+        "(() => { const c = document.querySelector('canvas.xai-tiles');"
+        " return new Set(c.getContext('2d').getImageData(0, 160, c.width, 20).data).size > 50 })()",
     )
-    assert colors > 50
-    assert compare.evaluate(OVERFLOW) == [0, 0]
-    sides = [compare.locator("canvas.xai-tiles").nth(n).bounding_box() for n in range(3)]
-    assert all(box["y"] + box["height"] < 900 for box in sides)
+    becomes(lambda: compare.evaluate(OVERFLOW), [0, 0])
+    sheets = compare.locator("canvas.xai-tiles")
+    sides = [becomes(sheets.nth(n).bounding_box, lambda box: box["y"] + box["height"] < 900) for n in range(3)]
     assert sides[0]["height"] >= 150
     assert sides[0]["height"] == pytest.approx(sides[0]["width"] / (4 + 3 / 16), abs=1)  # never distorted
     assert_offline(compare)
@@ -123,18 +134,17 @@ def test_every_panel_says_its_value_under_one_pointer(compare):
     side = box["height"]
     compare.mouse.move(box["x"] + 0.3 * side, box["y"] + 0.5 * side)
     until(compare, "document.querySelectorAll('.xai-value').length === 10")
-    assert compare.locator(".xai-cross").count() == 11  # and one on the photo
-    first = values(compare)
-    assert all(re.match("\N{MINUS SIGN}?[\\d.]+", text) for text in first)
-    assert {"logit", "per", "share"} <= set(" ".join(first).split())
+    becomes(compare.locator(".xai-cross").count, 11)  # and one on the photo
     until(compare, f"Math.abs({DOWN} - 50) < 1.5")
+    number = re.compile("\N{MINUS SIGN}?[\\d.]+")
+    first = becomes(lambda: values(compare), lambda texts: all(map(number.match, texts)))
+    assert {"logit", "per", "share"} <= set(" ".join(first).split())
     compare.mouse.move(box["x"] + 0.7 * side, box["y"] + 0.2 * side)
     until(compare, f"Math.abs({DOWN} - 20) < 1.5")
-    assert values(compare) != first
-    cross = compare.locator(".xai-cross").first.bounding_box()
+    becomes(lambda: values(compare), lambda now: now != first)
     panel = compare.locator("canvas.xai-tiles").first.bounding_box()
-    assert cross["x"] + cross["width"] / 2 == pytest.approx(panel["x"] + 0.7 * side, abs=3)
-    assert cross["y"] + cross["height"] / 2 == pytest.approx(panel["y"] + 0.2 * side, abs=3)
+    pointed = pytest.approx((panel["x"] + 0.7 * side, panel["y"] + 0.2 * side), abs=3)
+    becomes(lambda: middle(compare.locator(".xai-cross").first.bounding_box()), pointed)
     compare.mouse.move(5, 5)
     until(compare, "document.querySelectorAll('.xai-value').length === 0")
 
@@ -145,9 +155,7 @@ def test_the_cursor_moves_by_keyboard_and_is_told(compare):
     until(compare, "document.querySelectorAll('.xai-value').length === 10")
     told = "[...document.querySelectorAll('[aria-live=polite]')].map(e => e.innerText).join(' ')"
     until(compare, f"{told}.includes('% down')")
-    said = compare.evaluate(told)
-    assert "Grad-CAM for espresso" in said
-    assert "logit" in said
+    becomes(lambda: compare.evaluate(told), has("Grad-CAM for espresso", "logit"))
     compare.locator("canvas.xai-tiles").first.focus()
     compare.keyboard.press("Escape")
     until(compare, "document.querySelectorAll('.xai-value').length === 0")
@@ -159,7 +167,7 @@ def test_methods_are_added_changed_and_taken_away(compare):
     before = pixels(compare)
     add(compare, "Gradient × input")
     says(compare, "10 panels: 10 done")
-    assert columns(compare)[-1] == "Gradient × input"
+    becomes(lambda: columns(compare)[-1], "Gradient × input")
     assert pixels(compare) != before
     press(compare, "Occlusion")
     press(compare, "Duplicate")
@@ -168,21 +176,21 @@ def test_methods_are_added_changed_and_taken_away(compare):
     compare.keyboard.press("End")
     until(compare, "[...document.querySelectorAll('.xai-colname')].some(e => e.innerText.includes('stride down 24'))")
     says(compare, "12 panels: 12 done")
-    assert len([name for name in columns(compare) if name.startswith("Occlusion (stride down ")]) == 2
+    becomes(lambda: [name.startswith("Occlusion (stride down ") for name in columns(compare)].count(True), 2)
     compare.get_by_role("button", name="×").last.click()
     says(compare, "10 panels: 10 done")
-    assert columns(compare)[3] == "Occlusion"
+    becomes(lambda: columns(compare)[3:4], ["Occlusion"])
 
 
 def test_a_class_is_taken_away_and_added(compare):
-    rows = compare.locator(".xai-row button")
-    rows.nth(1).click()
+    predicted = compare.locator(".xai-row button")
+    predicted.nth(1).click()
     says(compare, "4 panels: 4 done")
-    assert compare.locator(".xai-rowname b").all_inner_texts() == ["espresso"]
-    rows.nth(1).click()
+    becomes(lambda: rows(compare), ["espresso"])
+    predicted.nth(1).click()
     says(compare, "8 panels: 8 done")
     assert "0 forward" not in compare.locator(".xai-status").inner_text()  # all were kept: nothing is told of passes
-    assert compare.locator(".xai-rowname b").all_inner_texts() == ["espresso", "cup"]
+    becomes(lambda: rows(compare), ["espresso", "cup"])
 
 
 def test_layers_are_added_and_taken_away(compare):
@@ -191,31 +199,31 @@ def test_layers_are_added_and_taken_away(compare):
         words = field.locator("option").all_inner_texts()
         field.select_option(index=next(n for n, text in enumerate(words) if text.startswith(name)))
         says(compare, f"{count} panels: {count} done")
-    rows = compare.locator(".xai-rowname b").all_inner_texts()
-    assert rows == [f"{label} at {layer}" for label in ("espresso", "cup") for layer in ("blocks.3", "blocks.5")]
-    same = [text == "no layer: the same map" for text in compare.locator(".xai-tell").all_inner_texts()]
-    assert sum(same) == 2 * 3  # all but Grad-CAM
-    assert compare.locator(".xai-band .xai-colname").count() == 2 * 4 + 3  # the last of four rows has titles again
+    wanted = [f"{label} at {layer}" for label in ("espresso", "cup") for layer in ("blocks.3", "blocks.5")]
+    becomes(lambda: rows(compare), wanted)
+    told = compare.locator(".xai-tell")
+    becomes(lambda: told.all_inner_texts().count("no layer: the same map"), 2 * 3)  # all but Grad-CAM
+    becomes(compare.locator(".xai-band .xai-colname").count, 2 * 4 + 3)  # the last of four rows has titles again
     compare.get_by_role("button", name="blocks.3 ×").click()
     says(compare, "8 panels: 8 done")
-    assert compare.locator(".xai-rowname b").all_inner_texts() == ["espresso at blocks.5", "cup at blocks.5"]
+    becomes(lambda: rows(compare), ["espresso at blocks.5", "cup at blocks.5"])
 
 
 def test_one_panel_is_large_and_says_what_comes_next(compare):
     for count in (3, 2, 1):
         compare.locator(".xai-away").last.click()
         until(compare, f"document.querySelectorAll('.xai-away').length === {count}")
-    rows = compare.locator(".xai-row button")
-    rows.nth(1).click()
+    predicted = compare.locator(".xai-row button")
+    predicted.nth(1).click()
     says(compare, "1 panel: 1 done")
-    assert "you see where the maps differ" in compare.locator(".xai-said").inner_text()
-    assert not compare.get_by_label("minus", exact=True).is_visible()
-    box = compare.locator("canvas.xai-tiles").first.bounding_box()
-    assert box["width"] == box["height"] >= 500
-    assert compare.evaluate(OVERFLOW) == [0, 0]
+    becomes(compare.locator(".xai-said").inner_text, has("you see where the maps differ"))
+    becomes(compare.get_by_label("minus", exact=True).is_visible, False)
+    sheet = compare.locator("canvas.xai-tiles").first
+    becomes(sheet.bounding_box, lambda box: box["width"] == box["height"] >= 500)
+    becomes(lambda: compare.evaluate(OVERFLOW), [0, 0])
     compare.locator(".xai-away").click()  # the last one stays, and why is said
     until(compare, "document.querySelector('.xai-status').innerText.includes('at least one method')")
-    rows.nth(1).click()
+    predicted.nth(1).click()
     for number, title in enumerate(("Integrated gradients", "Grad-CAM", "Occlusion")):
         add(compare, title)
         until(compare, f"document.querySelectorAll('.xai-away').length === {number + 2}")
@@ -231,7 +239,7 @@ def test_stop_all_and_go_on(compare):
     until(compare, "document.querySelectorAll('.xai-run').length > 0")
     press(compare, "Stop all")
     until(compare, "document.querySelector('.xai-kind-stopped') !== null")
-    assert re.match(r"10 panels: 8 done, 2 stopped", compare.locator(".xai-status").inner_text())
+    becomes(compare.locator(".xai-status").inner_text, has("10 panels: 8 done, 2 stopped"))
     until(compare, "[...document.querySelectorAll('.xai-tell')].some(e => e.innerText.startsWith('stopped'))")
     press(compare, "Go on")
     says(compare, "10 panels: 10 done", LOADED)
@@ -243,18 +251,12 @@ def test_a_shared_scale_is_the_same_in_a_method_and_only_there(compare):
         spoken = [bar.get_attribute("aria-label") for bar in compare.locator(".xw-colorbar").all()[:8]]
         return spoken[:4], spoken[4:]
 
-    assert all(one != other for one, other in zip(*bars(), strict=True))
+    becomes(bars, lambda found: all(one != other for one, other in zip(*found, strict=True)))
     before = pixels(compare, 1)
     compare.get_by_label("Scale", exact=True).select_option("shared in a method")
     until(compare, "document.querySelector('.xai-said').innerText.includes('Panels of one method and unit share')")
     compare.wait_for_function(f"({HASH})(1) !== {before}", timeout=SOON)
-    compare.wait_for_function(  # rows are written one after the other
-        "() => { const b = [...document.querySelectorAll('.xw-colorbar')].slice(0, 8).map(e => e.ariaLabel ||"
-        " e.getAttribute('aria-label')); return b.slice(0, 4).every((one, i) => one === b[4 + i]) }",
-        timeout=SOON,
-    )
-    espresso, cup = bars()
-    assert espresso == cup
+    espresso, _ = becomes(bars, lambda found: found[0] == found[1])  # rows are written one after the other
     assert len(set(espresso)) == 4
 
 
@@ -262,14 +264,11 @@ def test_scale_and_arrangement(compare):
     before = pixels(compare)
     compare.get_by_label("Scale", exact=True).select_option("ranks")
     until(compare, "document.querySelector('.xai-feet').innerText.includes('% of pixels are weaker')")
-    assert "Color is rank" in compare.locator(".xai-said").inner_text()
+    becomes(compare.locator(".xai-said").inner_text, has("Color is rank"))
     compare.wait_for_function(f"({HASH})(0) !== {before}", timeout=SOON)
     press(compare, "Classes")
-    until(compare, "document.querySelector('.xai-colname').innerText === 'espresso'")
-    assert columns(compare) == ["espresso", "cup"]
-    rows = ["Saliency", "Integrated gradients", "Grad-CAM", "Occlusion"]
-    until(compare, "document.querySelectorAll('.xai-rowname').length === 4")
-    assert compare.locator(".xai-rowname b").all_inner_texts() == rows
+    becomes(lambda: columns(compare), ["espresso", "cup"])
+    becomes(lambda: rows(compare), ["Saliency", "Integrated gradients", "Grad-CAM", "Occlusion"])
 
 
 def test_the_difference_of_two_chosen_maps(compare):
@@ -303,12 +302,11 @@ def test_figures(compare, kind):
 
 def test_code_and_words(compare):
     press(compare, "Python code")
-    code = compare.locator(".xai-code").inner_text()
-    assert "xw.compare(model, image, methods, targets=[" in code
+    becomes(compare.locator(".xai-code").inner_text, has("xw.compare(model, image, methods, targets=["))
     press(compare, "Python code")
     press(compare, "In words")
     until(compare, "document.querySelectorAll('.xai-twinlist li').length === 8")
-    assert "Saliency for espresso: strongest in the" in compare.locator(".xai-twinlist").inner_text()
+    becomes(compare.locator(".xai-twinlist").inner_text, has("Saliency for espresso: strongest in the"))
     press(compare, "In words")
 
 
@@ -319,35 +317,37 @@ def test_twelve_panels_fit_without_scrolling_sideways(compare):
     for width in (1440, 1024, 700):
         compare.set_viewport_size({"width": width, "height": 900})
         until(compare, f"document.querySelector('.xai-board').getBoundingClientRect().right <= {width}")
-        assert compare.evaluate(OVERFLOW)[1] == 0
-        assert compare.evaluate(
-            "() => [...document.querySelectorAll('.xai-board, .xai-colname')]"
+        becomes(lambda: compare.evaluate(OVERFLOW)[1], 0)
+        until(
+            compare,
+            "[...document.querySelectorAll('.xai-board, .xai-colname')]"
             ".every(e => e.scrollWidth <= e.clientWidth && (e.className !== 'xai-colname' ||"
-            " e.scrollHeight <= e.clientHeight))"
+            " e.scrollHeight <= e.clientHeight))",
         )
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_room(compare, width):
     compare.set_viewport_size({"width": width, "height": 900})
-    compare.wait_for_timeout(1500)  # until all parts have their new places, also on a busy machine
-    down, across = compare.evaluate(OVERFLOW)
-    assert across == 0
-    if width == 1440:
-        assert down == 0
-    boxes = [compare.locator("canvas.xai-tiles").nth(n).bounding_box() for n in range(3)]
-    board = compare.locator(".xai-board").bounding_box()
-    assert board["x"] >= 0
-    assert board["x"] + board["width"] <= width
-    assert all(box["height"] >= 116 for box in boxes)
-    assert all(
-        box["height"] == pytest.approx(box["width"] / (n + (n - 1) / 16), abs=1)
-        for box, n in zip(boxes, (4, 4, 3), strict=True)
-    )
+    compare.wait_for_timeout(500)
+    becomes(lambda: compare.evaluate(OVERFLOW), lambda over: over[1] == 0 and (over[0] == 0 or width < 1440))
+    panels = compare.locator("canvas.xai-tiles")
+    board = compare.locator(".xai-board")
     bars = compare.locator(".xai-band").first.locator(".xw-colorbar")
-    for number in range(4):  # exactly below their panels
-        left = boxes[0]["x"] + number * boxes[0]["height"] * (1 + 1 / 16)
-        assert bars.nth(number).bounding_box()["x"] == pytest.approx(left, abs=1)
+    becomes(board.bounding_box, lambda box: box["x"] >= 0 and box["x"] + box["width"] <= width)
+
+    def places():
+        return [panels.nth(n).bounding_box() for n in range(3)], [bars.nth(n).bounding_box()["x"] for n in range(4)]
+
+    def right(found):
+        """Panels are high enough and not distorted, and the bars exactly below them."""
+        boxes, lefts = found
+        sides = [box["width"] / (n + (n - 1) / 16) for box, n in zip(boxes, (4, 4, 3), strict=True)]
+        below = [boxes[0]["x"] + n * boxes[0]["height"] * (1 + 1 / 16) for n in range(4)]
+        heights = [box["height"] for box in boxes]
+        return min(heights) >= 116 and heights == pytest.approx(sides, abs=1) and lefts == pytest.approx(below, abs=1)
+
+    becomes(places, right)
     for name in ("Run again", "Stop all", "Duplicate", "Save PNG", "Python code", "In words"):
         button = compare.get_by_role("button", name=name, exact=True).first
         button.scroll_into_view_if_needed()
@@ -370,11 +370,11 @@ def test_an_upload_is_compared_and_a_bad_one_is_told(compare):
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)).save(buffer, "PNG")
     upload("noise.png", buffer.getvalue())
+    becomes(lambda: rows(compare)[:1], lambda first: first and first != ["espresso"])  # classes of the new photo
     compare.wait_for_function(f"({HASH})(0) !== {before}", timeout=SOON)
     says(compare, "8 panels: 8 done", LOADED)
-    assert compare.locator(".xai-rowname b").first.inner_text() != "espresso"  # the classes are those of the new photo
     compare.locator(".xai-thumb").first.click()
-    until(compare, "document.querySelector('.xai-rowname b').innerText === 'espresso'")
+    becomes(lambda: rows(compare)[:1], ["espresso"])
 
 
 def test_a_panel_that_refuses_says_why_and_the_others_live(open_app, assert_quiet):
@@ -382,12 +382,11 @@ def test_a_panel_that_refuses_says_why_and_the_others_live(open_app, assert_quie
     # it is done before the page has connected, and what the page missed comes a second later
     says(page, "4 panels: 2 done, 2 not possible", LOADED)
     until(page, "document.querySelectorAll('.xai-why').length === 2")
-    why = page.locator(".xai-why").all_inner_texts()
-    assert all("guided_backprop" in text and "ReLU" in text for text in why)
+    refusals = page.locator(".xai-why").all_inner_texts
+    becomes(refusals, lambda why: all("guided_backprop" in text and "ReLU" in text for text in why))
     until(page, "document.querySelector('.xai-band').querySelectorAll('.xw-colorbar').length === 1")
     until(page, "document.querySelector('.xai-more-row').innerText.includes('waits for both maps')")
-    until(page, "document.querySelectorAll('.xai-rowname b').length === 2")
-    assert page.locator(".xai-rowname b").all_inner_texts() == ["one", "<i>two</i>"]  # a label is no markup
+    becomes(lambda: rows(page), ["one", "<i>two</i>"])  # a label is no markup
     add(page, "Gradient × input")
     says(page, "6 panels: 4 done, 2 not possible")
     page.get_by_title("Take Guided backpropagation away").click()
@@ -415,6 +414,6 @@ def test_the_third_tab_compares_the_photo_of_the_first(open_app, assert_quiet):
         "[...document.querySelectorAll('.xai-kind-idle')].some(e => e.innerText.startsWith('8 panels: 8 done'))",
         timeout=LOADED,
     )
-    assert page.locator(".xai-compare .xai-thumb.xai-on").count() == 1
-    assert page.locator(".xai-compare .xai-rowname b").first.inner_text() == "missile"
+    becomes(page.locator(".xai-compare .xai-thumb.xai-on").count, 1)
+    becomes(page.locator(".xai-compare .xai-rowname b").first.inner_text, "missile")
     assert_quiet(page)

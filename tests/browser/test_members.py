@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser.pages import IDLE, choose, picture, ready, settle, wait_for_change, wait_for_status
+from browser.pages import IDLE, becomes, choose, has, picture, ready, settle, wait_for_change, wait_for_status
 
 pytestmark = pytest.mark.browser
 
@@ -52,10 +52,10 @@ def test_members_are_taken_in_and_out_and_the_map_follows(page, assert_quiet):
     assert two != five
     chip(page, "Saliency").click()  # one alone is no mean
     told(page, "at least 2")
-    assert "xai-on" in chip(page, "Saliency").get_attribute("class")
+    becomes(lambda: chip(page, "Saliency").get_attribute("class"), has("xai-on"))
     choose(page, "Python code")
     page.wait_for_selector(".xai-code")
-    assert "members='saliency,grad_cam'" in page.locator(".xai-code").inner_text()
+    becomes(page.locator(".xai-code").inner_text, has("members='saliency,grad_cam'"))
     choose(page, "Python code")
     page.locator(MEMBERS).get_by_role("button", name="reset", exact=True).click()
     told(page, "5 of ")
@@ -69,6 +69,7 @@ def test_the_chips_stay_inside_their_column(page):
         choose(page, "AGG-Mean")
         page.locator(MEMBERS).get_by_role("button", name="Members", exact=True).click()
     column = page.locator(".xai-right").first.bounding_box()
-    for box in (one.bounding_box() for one in page.locator(f"{MEMBERS} button.xai-chip").all()):
+    becomes(page.locator(f"{MEMBERS} button.xai-chip").count, lambda count: count > 5)
+    for box in (one.bounding_box() for one in page.locator(f"{MEMBERS} button.xai-chip:visible").all()):
         assert box["x"] >= column["x"] - 1
         assert box["x"] + box["width"] <= column["x"] + column["width"] + 1

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-LOADED, SOON = 60_000, 20_000
+LOADED, SOON = 120_000, 60_000
 
 
 def says(page, words, timeout=SOON):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser.pages import slider
+from browser.pages import becomes, has, rested, slider
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 pytestmark = pytest.mark.browser
@@ -69,18 +69,9 @@ def pixels(page, place=1, count=2):
     return page.evaluate(HASH, [place, count])
 
 
-def rested(page, place=1, count=2):
+def at_rest(page, place=1, count=2):
     """Return the pixels of a picture once it has been sent exactly."""
-    until(
-        page,
-        f"""args => {{
-          const now = ({HASH})(args), old = window.rest;
-          if (!old || old.now !== now) window.rest = {{now, at: performance.now()}};
-          return performance.now() - window.rest.at > 900;
-        }}""",
-        arg=[place, count],
-    )
-    return pixels(page, place, count)
+    return rested(page, HASH, [place, count])
 
 
 def changes(page, before, place=1, count=2):
@@ -100,20 +91,19 @@ def status(page):
 
 
 def test_it_opens_with_a_verdict_in_words_and_scrubs_without_a_pass(lab, assert_offline, assert_quiet):
-    assert lab.evaluate(OVERFLOW) == [0, 0]
-    assert re.search("[✓✗≈] (pass|fail|borderline)", lab.locator(".xai-headline").inner_text())
-    row = lab.locator(".xai-testrow", has_text="Model randomization").inner_text()
-    assert "Does the map change" in row
-    assert "must be < 0.46" in row
-    for words in ("rank correlation, absolute", "SSIM", "HOG", "edges of the photo", "random map", "threshold 0.46"):
-        assert words in lab.locator(".xai-key").first.inner_text()
+    becomes(lambda: lab.evaluate(OVERFLOW), [0, 0])
+    becomes(lab.locator(".xai-headline").inner_text, re.compile("[✓✗≈] (pass|fail|borderline)").search)
+    row = lab.locator(".xai-testrow", has_text="Model randomization")
+    becomes(row.inner_text, has("Does the map change", "must be < 0.46"))
+    names = ("rank correlation, absolute", "SSIM", "HOG", "edges of the photo", "random map", "threshold 0.46")
+    becomes(lab.locator(".xai-key").first.inner_text, has(*names))
     before, told = pixels(lab), status(lab)
     handle = slider(lab, "Drawn anew")
     handle.focus()
     lab.keyboard.press("Home")
     reads(lab, "The trained network.")
     changes(lab, before)
-    assert rested(lab, 0) == rested(lab, 1)
+    becomes(lambda: at_rest(lab, 0) == at_rest(lab, 1), True)
     lab.keyboard.press("ArrowRight")
     reads(lab, "down to classifier")
     before = pixels(lab)
@@ -121,7 +111,7 @@ def test_it_opens_with_a_verdict_in_words_and_scrubs_without_a_pass(lab, assert_
         lab.keyboard.press("ArrowRight")
     reads(lab, "down to blocks.5")
     changes(lab, before)
-    assert lab.locator(".xai-at").first.is_visible()
+    becomes(lab.locator(".xai-at").first.is_visible, True)
     assert status(lab) == told  # no pass was made
     assert_offline(lab)
     assert_quiet(lab)
@@ -139,7 +129,7 @@ def test_deletion_is_played_and_scrubbed(lab):
     slider(lab, "Share of pixels").focus()
     lab.keyboard.press("End")
     reads(lab, "100% removed")
-    assert {"map", "edges", "random"} <= set(lab.locator(".xai-key:visible").first.inner_text().split())
+    becomes(lab.locator(".xai-key:visible").first.inner_text, has("map", "edges", "random"))
     lab.keyboard.press("Home")
     reads(lab, "0% removed")
 
@@ -147,12 +137,12 @@ def test_deletion_is_played_and_scrubbed(lab):
 def test_the_switch_shows_the_other_network(lab):
     choose(lab, "Input perturbation", "Input invariance")
     says(lab, "Input invariance")
-    before, map_before = rested(lab, 0), rested(lab, 1)
+    before, map_before = at_rest(lab, 0), at_rest(lab, 1)
     lab.get_by_role("button", name="Shifted network", exact=True).click()
     changes(lab, before, 0)
     lab.get_by_text("the picture that the shifted network gets", exact=True).wait_for()
-    assert rested(lab, 1) == map_before  # Grad-CAM passes
-    assert "their maps by 0 %" in lab.locator(".xai-said2:visible").inner_text()
+    assert at_rest(lab, 1) == map_before  # Grad-CAM passes
+    becomes(lab.locator(".xai-said2:visible").inner_text, has("their maps by 0 %"))
 
 
 def test_a_threshold_is_edited_and_a_wrong_one_is_refused(lab):
@@ -168,7 +158,7 @@ def test_a_threshold_is_edited_and_a_wrong_one_is_refused(lab):
     reset = lab.get_by_role("button", name="Reset", exact=True)
     reset.click()
     until(lab, "[...document.querySelectorAll('.xai-limitrow button')].every(b => b.disabled)")
-    assert reset.is_disabled()
+    becomes(reset.is_disabled, True)
     until(lab, "document.querySelector('.xai-headline')?.innerText.includes('must be < 0.001')")
 
 
@@ -176,8 +166,8 @@ def test_any_other_test_shows_its_maps_curves_and_table(lab, assert_quiet):
     choose(lab, "Weights manipulation", "Recovery by random networks")
     says(lab, "Recovery by random networks")
     until(lab, "document.querySelectorAll('.xai-colname').length === 8")
-    assert lab.locator(".xai-table:visible td").count() >= 12
-    assert lab.locator(".xai-known:visible li").count() >= 1
+    becomes(lab.locator(".xai-table:visible td").count, lambda count: count >= 12)
+    becomes(lab.locator(".xai-known:visible li").count, lambda count: count >= 1)
     assert_quiet(lab)
 
 
@@ -203,13 +193,13 @@ def test_the_reviews_table_grows_beside_its_verdicts(lab, assert_quiet):
         lab,
         "[...document.querySelectorAll('.xai-labtable td')].some(e => /(pass|fail) .*\\(Pass\\)/.test(e.innerText))",
     )
-    assert "why they differ" in lab.locator(".xai-labtable th").all_inner_texts()
+    becomes(lab.locator(".xai-labtable th").all_inner_texts, lambda heads: "why they differ" in heads)
     lab.get_by_role("button", name="Stop", exact=True).click()
     says(lab, "Stopped")
     choose(lab, "Evaluation metrics", "Deletion")
     says(lab, "Deletion")
-    assert lab.locator(".xai-labtable").count() == 0
+    becomes(lab.locator(".xai-labtable").count, 0)
     lab.set_viewport_size({"width": 700, "height": 900})
     lab.wait_for_timeout(300)
-    assert lab.evaluate(OVERFLOW)[1] == 0
+    becomes(lambda: lab.evaluate(OVERFLOW)[1], 0)
     assert_quiet(lab)
