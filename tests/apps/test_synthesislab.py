@@ -24,7 +24,7 @@ from xaiwidgets.core.cards import card, cards
 from xaiwidgets.errors import UnknownMethod
 from xaiwidgets.model.model import Model
 from xaiwidgets.model.zoo import load_model
-from xaiwidgets.studio.studio import VIEW
+from xaiwidgets.studio.knowledge import VIEW
 from xaiwidgets.synthesis.presets import PRESETS, PRINTED
 from xaiwidgets.widgets.snapshots import MOST
 

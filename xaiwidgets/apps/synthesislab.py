@@ -25,10 +25,10 @@ from xaiwidgets.errors import InvalidRecord, UnknownMethod, XaiError
 from xaiwidgets.model.targets import NOTHING
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Status
+from xaiwidgets.studio.knowledge import VIEW
 from xaiwidgets.studio.live import Ask, LiveRun
 from xaiwidgets.studio.rota import Rota
 from xaiwidgets.studio.runner import SyncRunner
-from xaiwidgets.studio.studio import VIEW
 from xaiwidgets.synthesis.presets import PRESETS_OF, presets_of
 from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from xaiwidgets.errors import XaiError
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.runner import Runner, SyncRunner
+from xaiwidgets.studio.teller import Teller
 from xaiwidgets.studio.timeline import MOST_FRAMES, Timeline
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Course:
     name: str
 
 
-class LiveRun:
+class LiveRun(Teller):
     """Holds one run of a synthesizer on a worker thread; ``state`` is ``ready``, ``running``, ``paused`` or ``done``.
 
     ``playing`` is whether a person wants it to run: it stays true at the end of a run, and false after ``pause``.
@@ -87,6 +87,7 @@ class LiveRun:
         sync: bool = False,
         runner: Callable[[Callable[[Exception], None]], Any] | None = None,
     ) -> None:
+        super().__init__(EVENTS)
         self._wanted = model
         self.model: Model | None = None if isinstance(model, str) or callable(model) else model
         self.state = "ready"
@@ -104,15 +105,9 @@ class LiveRun:
         self._method: Any = None
         self._asked: Ask | None = None
         self._turn = self._begun = 0  # runs asked for, and the newest of them that has begun or failed
-        self._lock = threading.RLock()
         self._due = 0.0
-        self._listeners: dict[str, list[Callable[[Any], None]]] = {event: [] for event in EVENTS}
         make = runner or (SyncRunner if sync else Runner)
         self.runner: Any = make(self._fail)
-
-    def on(self, event: str, listener: Callable[[Any], None]) -> None:
-        """Call ``listener`` with what is published under this event."""
-        self._listeners[event].append(listener)
 
     def load(self) -> None:
         """Load the model on the worker."""
@@ -251,8 +246,7 @@ class LiveRun:
         self.playing = False
         self.runner.close()
         self._end()
-        for listeners in self._listeners.values():
-            listeners.clear()
+        self._deafen()
 
     def _put(self, ask: Ask, *, playing: bool) -> None:
         with self._lock:
@@ -512,17 +506,9 @@ class LiveRun:
             self._publish("state", state)
             return True
 
-    def _publish(self, event: str, record: Any) -> None:
-        for listener in tuple(self._listeners[event]):
-            listener(record)
-
-    def _say(self, status: Status) -> None:
-        self._publish("status", status)
-
     def _fail(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}: {error}"
         self._move("paused", "running")  # what can still go on does so when it is told to
-        self._say(Status(text, "error"))
+        super()._fail(error)
 
 
 def _load(name: Model | str) -> Model:

@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xaiwidgets.core.cards import Card, card, cards
-from xaiwidgets.engine.run import drive, missing
+from xaiwidgets.core.cards import Card, card
+from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidModel, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
-from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Frame, Prediction, Probe, Status
 from xaiwidgets.studio.going import Going
+from xaiwidgets.studio.knowledge import Knowledge
 from xaiwidgets.studio.lens import Lens, Unit, explainer_card
 from xaiwidgets.studio.runner import Runner, SyncRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-    from torch import Tensor
+    from collections.abc import Iterator
 
     from xaiwidgets.core.results import Attribution
-    from xaiwidgets.engine.cost import Cost, Pace
     from xaiwidgets.model.model import Model
-    from xaiwidgets.model.targets import Target
 
-#: Pixels of the longer side of the photo on the canvas.
-VIEW = 720
 #: Finished answers that are kept, so that going back costs nothing.
 KEPT = 24
 EVENTS = ("lens", "model", "offers", "photo", "predictions", "frame", "run", "status", "probe", "pace")
 
 
-class Studio:
+class Studio(Knowledge):
     """Answers lenses on a worker thread; the newest wins.
 
     Listeners are called with the published record on whatever thread it came about; see ``EVENTS``.
@@ -51,55 +43,16 @@ class Studio:
     """
 
     def __init__(self, model: Model | str | None = None, lens: Lens | None = None, *, sync: bool = False) -> None:
-        self.album = Album()
+        super().__init__(model, EVENTS)
         self.lens = lens or Lens()
         self._turn = 0
         self._going: Going | None = None
-        self.model: Model | None = None
         self.frame: Frame | None = None
-        self.status = Status("Starting")
         self.predictions: tuple[Prediction, ...] = ()
-        self._wanted: Model | str = model if model is not None else "efficientnet_lite0"
-        if not isinstance(self._wanted, str):
-            self.model = self._wanted.sharing()
-        self._listeners: dict[str, list[Callable[[Any], None]]] = {event: [] for event in EVENTS}
-        self._lock = threading.RLock()
-        self._inputs: OrderedDict[str, Tensor] = OrderedDict()
-        self._predicted: dict[str, tuple[Prediction, ...]] = {}
-        self._logits: dict[str, Tensor] = {}
-        self._views: OrderedDict[str, NDArray[np.uint8]] = OrderedDict()
-        self._offered = False
-        self._pace: Pace | None = None  # kept here too: the thread of the page must not wait for the model's lock
         self.timing = True  # whether to probe the network's passes for estimates of cost
         self._answers: OrderedDict[Any, tuple[Attribution, str]] = OrderedDict()
         make = SyncRunner if sync else Runner
         self.runner = make(self._fail)
-
-    # -- listening ----------------------------------------------------------------------------------------------
-
-    @property
-    def lock(self) -> Any:
-        """What a listener holds while it reads several things here, or makes widgets that another thread could make.
-
-        It comes before the lock of all drawing.
-        """
-        return self._lock
-
-    def on(self, event: str, listener: Callable[[Any], None]) -> None:
-        """Call ``listener`` with every record that is published under this event."""
-        self._listeners[event].append(listener)
-
-    def _publish(self, event: str, record: Any) -> None:
-        for listener in tuple(self._listeners[event]):
-            listener(record)
-
-    def _say(self, status: Status) -> None:
-        self.status = status
-        self._publish("status", status)
-
-    def _fail(self, error: Exception) -> None:
-        text = str(error) if isinstance(error, XaiError) else f"{type(error).__name__}: {error}"
-        self._say(Status(text, "error"))
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -215,8 +168,7 @@ class Studio:
         """End the worker and forget the listeners."""
         self._drop()
         self.runner.close()
-        for listeners in self._listeners.values():
-            listeners.clear()
+        self._deafen()
 
     def _ask(self, lens: Lens) -> None:
         turn = self._drop()
@@ -368,11 +320,6 @@ class Studio:
                 self._pace = found
             self._publish("pace", self._pace)
 
-    def _ready(self) -> Model:
-        if self.model is None:
-            raise RuntimeError("the model is not loaded yet")
-        return self.model
-
     def _kept(self, lens: Lens) -> tuple[Attribution, str] | None:
         with self._lock:
             return self._answers.get(lens.question)
@@ -400,85 +347,7 @@ class Studio:
             if turn == self._turn:
                 self._say(status)
 
-    def target(self, lens: Lens) -> Target:
-        """Return the target that the lens names, resolved on the loaded model."""
-        model = self._ready()
-        if lens.unit is not None:
-            return model.unit(lens.unit.layer, lens.unit.channel, lens.unit.position)
-        if lens.target:
-            return model.target(list(lens.target))
-        return model.target(int(self._whole(lens.image)[0].argmax()))
-
-    # -- pictures and numbers -----------------------------------------------------------------------------------
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """The model's, or that of the bundled model until one is loaded."""
-        return self.model.preprocessing if self.model is not None else Preprocessing()
-
-    def photo(self, key: str) -> NDArray[np.uint8]:
-        """Return what the model sees of a picture, at display resolution."""
-        height, width = self.preprocessing.size
-        size = (round(VIEW * height / max(height, width)), round(VIEW * width / max(height, width)))
-        known = f"{key} {self.preprocessing}"
-        with self._lock:
-            if known not in self._views:
-                self._views[known] = self.preprocessing.view(self.album.get(key), size)
-                while len(self._views) > 12:
-                    self._views.popitem(last=False)
-            return self._views[known]
-
-    def _input(self, key: str) -> Tensor:
-        with self._lock:
-            if key not in self._inputs:
-                self._inputs[key] = self._ready().input(self.album.get(key))
-                while len(self._inputs) > 12:
-                    self._inputs.popitem(last=False)
-            return self._inputs[key]
-
-    def _whole(self, key: str) -> Tensor:
-        """Return the logits of the whole photo, computed once."""
-        if key not in self._logits:
-            self._logits[key] = self._ready().logits(self._input(key))
-        return self._logits[key]
-
-    def _top(self, logits: Tensor, count: int = 5) -> tuple[Prediction, ...]:
-        if not bool(logits.isfinite().all()):
-            raise InvalidModel(
-                "the network must give finite scores; for this photo it gave NaN or infinity. Check its weights, and "
-                "that mean= and std= are those it was trained with."
-            )
-        labels = self._ready().labels
-        chances = logits[0].softmax(dim=0)
-        order = chances.argsort(descending=True)[:count].tolist()
-        return tuple(Prediction(i, labels.short(i), float(chances[i]), float(logits[0, i])) for i in order)
-
-    def reasons(self) -> dict[str, str]:
-        """Return, by method id, what the loaded model lacks for it; empty where it applies or that is not known yet."""
-        if self.model is None or not self._offered:
-            return {made.id: "" for made in cards("explainer")}
-        return {made.id: missing(made, self.model) for made in cards("explainer")}
-
-    def cost(self, lens: Lens) -> Cost | None:
-        """Return what the lens's method will take, or ``None`` before the network was probed.
-
-        Raises:
-            InvalidKnob: the method does not take pictures of this size with these settings.
-        """
-        from xaiwidgets.engine.cost import predict
-
-        if self.model is None or self._pace is None:
-            return None
-        return predict(self.model, lens.make(), self._pace)
-
-    def fitted(self, lens: Lens, seconds: float) -> Lens:
-        """Return the lens with counts lowered or strides widened to take at most ``seconds``, once that is known."""
-        from xaiwidgets.engine.cost import fit
-
-        if self.model is None or self._pace is None:
-            return lens
-        made = fit(self.model, lens.make(), seconds, self._pace)
-        return lens.with_knobs(**{knob.name: getattr(made, knob.name) for knob in card(lens.method).knobs})
+    # -- looking once more ---------------------------------------------------------------------------------------
 
     def probe(self, box: tuple[int, int, int, int], fill: str = "gray") -> None:
         """Have the network look at the photo with a region hidden; the newest box wins, nothing piles up."""
