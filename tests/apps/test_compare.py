@@ -304,23 +304,23 @@ def test_one_cursor_over_all_panels(page, monkeypatch):
     mouse(other, "mouse_down", x=width / 2, y=height / 4)
     mouse(other, "mouse_out", x=0, y=0)
     assert "--cx:50.00%;--cy:25.00%" in band._values.value  # where it was pressed it stays
-    assert (page.down.value, page.right.value) == (25, 50)
-    assert page.told.value.count("logit") == 4
-    page.down.value = 75
+    assert (page.cursor.down.value, page.cursor.right.value) == (25, 50)
+    assert page.cursor.told.value.count("logit") == 4
+    page.cursor.down.value = 75
     assert "--cx:50.00%;--cy:75.00%" in band._values.value
     for key in ("ArrowRight", "ArrowUp"):
         band.tiles.canvas._handle_custom_msg({"event": "key_down", "key": key, "shift_key": True, **NONE}, [])
     assert "--cx:60.00%;--cy:65.00%" in band._values.value
     band.tiles.canvas._handle_custom_msg({"event": "key_down", "key": "Escape", "shift_key": False, **NONE}, [])
     assert band._values.value == ""
-    page.pointing.value = False
+    page.cursor.pointing.value = False
     assert "xai-still" in page.board.box._dom_classes
-    page.pointing.value = True
+    page.cursor.pointing.value = True
     assert "xai-still" not in page.board.box._dom_classes
 
 
 def test_values_follow_maps_that_change(page):
-    page.down.value = 30
+    page.cursor.down.value = 30
     before = page.board.bands[0]._values.value
     page.put(image="rocket")
     assert page.board.bands[0]._values.value not in ("", before)
@@ -328,8 +328,8 @@ def test_values_follow_maps_that_change(page):
 
 def test_a_tab_key_leaves_the_canvas(page, monkeypatch):
     went = []
-    for name in ("pointing", "scale"):
-        monkeypatch.setattr(getattr(page, name), "focus", lambda name=name: went.append(name))
+    for name, control in (("pointing", page.cursor.pointing), ("scale", page.scale)):
+        monkeypatch.setattr(control, "focus", lambda name=name: went.append(name))
     page._key("Tab", False)
     page._key("Tab", True)
     assert went == ["pointing", "scale"]
@@ -446,13 +446,13 @@ def test_nothing_that_a_browser_sends_leaves_the_limits(page, send):
     for widget in (page.across, page.scale, page.first, page.second, page.methods.adder.widget):
         bad(widget, send, index=10**6)
         bad(widget, send, _options_labels=["a", "b"], index=1)
-    bad(page.down, send, max=10**9, value=10**9)
-    assert page._pinned[0] == 1.0
-    bad(page.right, send, min=-(10**9), value=-(10**9))
-    assert page._pinned[1] == 0.0
+    bad(page.cursor.down, send, max=10**9, value=10**9)
+    assert page.cursor.pinned[0] == 1.0
+    bad(page.cursor.right, send, min=-(10**9), value=-(10**9))
+    assert page.cursor.pinned[1] == 0.0
     for value in (math.nan, math.inf):
-        bad(page.down, send, value=value)
-        assert all(0 <= share <= 1 for share in page._pinned)
+        bad(page.cursor.down, send, value=value)
+        assert all(0 <= share <= 1 for share in page.cursor.pinned)
     opacity = page.look.controls["opacity"].widget
     bad(opacity, send, max=10**6, value=10**6)
     assert page.grid.look.opacity == 1.0

@@ -27,11 +27,11 @@ from xaiwidgets.widgets.board import CSS, Board, still
 from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree
 from xaiwidgets.widgets.controls import Form
+from xaiwidgets.widgets.crosshair import Crosshair
 from xaiwidgets.widgets.gallery import Gallery
 from xaiwidgets.widgets.gridexport import GridExport, code_for_grid
 from xaiwidgets.widgets.gridview import GridView
 from xaiwidgets.widgets.lists import ClassList, LayerList, MethodList
-from xaiwidgets.widgets.pace import Paced
 from xaiwidgets.widgets.quiet import Quiet
 from xaiwidgets.widgets.readout import StatusLine
 from xaiwidgets.widgets.theme import label, page, style
@@ -45,11 +45,8 @@ if TYPE_CHECKING:
     from xaiwidgets.model.model import Model
     from xaiwidgets.studio.album import Album
 
-#: Values under the pointer are sent at most this often, and what panels make together is computed so often, in seconds.
-POINTED, TOGETHER = 0.04, 0.7
-#: How far an arrow key moves the cursor, as a share of a panel; with shift, five times as far.
-STEP = 0.02
-MOVES = {"ArrowUp": (-1, 0), "ArrowDown": (1, 0), "ArrowLeft": (0, -1), "ArrowRight": (0, 1)}
+#: What panels make together is computed so often, in seconds.
+TOGETHER = 0.7
 
 
 class Compare(w.VBox):
@@ -108,7 +105,6 @@ class Compare(w.VBox):
         self._forms: dict[str, Form] = {}
         self._current = 0
         self._nav = nav
-        self._pinned: tuple[float, float] | None = None
         self._combined = 0.0
         self._quiet = Quiet()
         self._build()
@@ -155,7 +151,7 @@ class Compare(w.VBox):
         if "board" in self.__dict__:  # else the constructor has raised
             self.studio.close()
             self._catch_up.close()
-            self._pointer.forget()
+            self.cursor.close()
             self.board.close()
             keep = () if self._nav is None else (self._nav,)
             close_tree(*self.children, self.layout, *(form.box for form in self._forms.values()), keep=keep)
@@ -214,7 +210,6 @@ class Compare(w.VBox):
         self.note = w.HTML()
         self.board = Board(self._move, self._key, (label("Difference"), self.first, self.second, self.note))
         self.view = GridView(self.board)
-        self._pointer = Paced(self.view.cursor, POINTED)
         self._catch_up = CatchUp(self, self.board.extras.tiles.canvas)
         self.inspector = GridInspector(studio, self.view.judged, self._trust)
         self.status = StatusLine()
@@ -226,38 +221,25 @@ class Compare(w.VBox):
             button.add_class("xai-plain")
         self.go.on_click(lambda _: studio.resume() if self._halted else studio.refresh())
         self.stop.on_click(lambda _: studio.stop())
-        self._build_cursor()
+        self.in_words = w.ToggleButton(description="In words", tooltip="What each map shows, as a list")
+        self.in_words.add_class("xai-plain")
+        self.in_words.observe(lambda _: self._twin(), "value")
+        self.twin = w.HTML()
+        self.cursor = Crosshair(
+            self.view.cursor, self.view.told_at, lambda on: still(self.board.box, on), self.in_words
+        )
         self.said, self.about, self.count, self.knobs = w.HTML(), w.HTML(), w.HTML(), w.VBox()
         self.model_name = w.HTML("<span class='xai-muted'>loading the model …</span>")
         sheet = w.HTML(f"<style>{CSS}</style>")
         sheet.layout.display = "none"
         self.children = (style(), sheet, self._layout())
 
-    def _build_cursor(self) -> None:
-        self.pointing = w.Checkbox(value=True, description="values under the pointer", indent=False)
-        self.pointing.tooltip = "Off: the wheel scrolls the page over the maps, too"
-        self.pointing.observe(lambda _: self._point_or_not(), "value")
-        self.down, self.right = (
-            w.FloatSlider(value=50, min=0, max=100, step=0.5, readout_format=".0f", description=name)
-            for name in ("Down (%)", "Across (%)")
-        )
-        for slider in (self.down, self.right):
-            slider.tooltip = "Where the cursor is in every map"
-            slider.style.description_width = "68px"
-            slider.observe(lambda _: self._slid(), "value")
-        self.in_words = w.ToggleButton(description="In words", tooltip="What each map shows, as a list")
-        self.in_words.add_class("xai-plain")
-        self.in_words.observe(lambda _: self._twin(), "value")
-        self.twin = w.HTML()
-        self.told = w.HTML("<div class='xai-sr' role='status' aria-live='polite'></div>")
-
     def _layout(self) -> w.Box:
         title = w.HTML("<span class='xai-title' role='heading' aria-level='1'>xaiwidgets Compare</span>")
         head = w.HBox([title, *([self._nav] if self._nav is not None else []), self.model_name])
         left = w.VBox([self.gallery.box, self.classes.box, self.layers.box, w.VBox([label("Look"), self.look.box])])
-        cursor = w.HBox([self.pointing, self.down, self.right, self.in_words])
-        cursor.add_class("xai-cursor")
-        main = w.VBox([self.status.progress, self.board.box, self.said, cursor, self.twin, self.told])
+        below = [self.said, self.cursor.box, self.twin, self.cursor.told]
+        main = w.VBox([self.status.progress, self.board.box, *below])
         actions = w.HBox([self.go, self.stop])
         actions.add_class("xai-tools")
         arrange = w.VBox([label("Arrange"), self.across, self.scale, self.count])
@@ -348,46 +330,14 @@ class Compare(w.VBox):
         if len(chosen) == 2:
             self._set(pair=tuple(chosen))
 
-    # -- the cursor -------------------------------------------------------------------------------------------------
-
     def _move(self, at: tuple[float, float] | None, stay: bool) -> None:
-        """Follow the pointer; where it was pressed, the cursor stays when it has left."""
-        if at is None:
-            self._pointer.forget()
-            self.view.cursor(self._pinned)
-        elif stay:
-            self._pin(at)
-        else:
-            self._pointer(at)
-
-    def _pin(self, at: tuple[float, float] | None) -> None:
-        self._pointer.forget()
-        self._pinned = at
-        self.view.cursor(at)
-        words = "" if at is None else self.view.told_at(at)
-        self.told.value = f"<div class='xai-sr' role='status' aria-live='polite'>{escape(words)}</div>"
-        if at is not None:
-            with self._quiet:
-                self.down.value, self.right.value = 100 * at[0], 100 * at[1]
-
-    def _slid(self) -> None:
-        if not self._quiet:
-            self._pin((_share(self.down.value), _share(self.right.value)))
+        self.cursor.move(at, stay)
 
     def _key(self, key: str, shift: bool) -> None:
         if key == "Tab":  # the canvas swallows it; hand the focus on
-            (self.scale if shift else self.pointing).focus()
-        elif key == "Escape":
-            self._pin(None)
-        elif key in MOVES:
-            by = 100 * (5 * STEP if shift else STEP)
-            row, column = self._pinned or (0.5, 0.5)
-            self._pin((_share(100 * row + by * MOVES[key][0]), _share(100 * column + by * MOVES[key][1])))
-
-    def _point_or_not(self) -> None:
-        still(self.board.box, not self.pointing.value)
-        if not self.pointing.value:
-            self.view.cursor(self._pinned)
+            (self.scale if shift else self.cursor.pointing).focus()
+        else:
+            self.cursor.key(key, shift)
 
     # -- from the studio to the screen ------------------------------------------------------------------------------
 
@@ -579,11 +529,6 @@ def _column(wanted: Any) -> Column:
         wanted = resolve(wanted[0], **wanted[1])
     made = resolve(wanted)
     return Column.of(type(made).card.id, **{k.name: getattr(made, k.name) for k in knobs_of(made)})
-
-
-def _share(percent: float) -> float:
-    """Return a slider's value as a share; a browser may send anything."""
-    return min(max(percent / 100, 0.0), 1.0) if math.isfinite(percent) else 0.5
 
 
 def _one_panel(knob: Knob) -> Knob:
