@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scenes import MadeMap, fixed
+from torch import nn
 
 import xaiwidgets as xw
 from xaiwidgets.data.shapes import shapes
@@ -114,6 +115,45 @@ def test_a_copy_is_kept_for_the_next_and_has_the_trained_weights():
     fresh = Randomizer(model, stages_of(model), 2)
     assert fresh.moving is not first.moving
     torch.testing.assert_close(fresh.moving.model.logits(images), model.logits(images), rtol=1e-5, atol=1e-5)
+
+
+def test_who_trains_the_network_meanwhile_changes_nothing():
+    model = xw.load_model("digits_gap")
+    stages = stages_of(model)
+    before = copy.deepcopy(model.module.state_dict())
+    randomizer = Randomizer(model, stages, 0)
+    randomizer.set([1, 2])
+    with torch.no_grad():
+        for parameter in model.module.parameters():
+            parameter.mul_(2)
+    state = randomizer.set([2]).module.state_dict()
+    part = stages[1].parts[0]
+    assert torch.equal(state[f"{part}.weight"], before[f"{part}.weight"])
+    randomizer.release()
+    assert all(torch.equal(value, before[key]) for key, value in randomizer.moving.module.state_dict().items())
+    again = Randomizer(model, stages, 0)  # and the next has the new ones
+    assert torch.equal(again.moving.module.state_dict()[f"{part}.weight"], 2 * before[f"{part}.weight"])
+
+
+class Viewing(nn.Module):
+    """Its forward takes a view that channels-last outputs do not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(144, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).view(len(x), -1))
+
+
+def test_weights_are_laid_out_for_the_faster_pass_where_the_network_allows_it():
+    for model, last in ((xw.load_model("shapes_gap"), True), (Model(Viewing(), size=8), False)):
+        assert model.prepared.channels_last is last
+        randomizer = Randomizer(model, stages_of(model), 0, "recalibrate", torch.randn(2, *model.input_shape))
+        weight = next(p for p in randomizer._open.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1)
+        assert weight.is_contiguous(memory_format=torch.channels_last) is last
+        assert randomizer.set([0]).logits(torch.randn(2, *model.input_shape)).isfinite().all()
+        assert all(p.is_contiguous() for p in model.module.parameters())
 
 
 def test_a_cancelled_cascade_leaves_its_copy_too(model):

@@ -102,6 +102,48 @@ def test_a_change_of_shared_weights_reaches_both_places():
     assert counts["first"] == 3  # begins before, and is the same tensor
 
 
+class Early(nn.Module):
+    """Its forward reads the weights of its last layer, or a view of them, long before that layer begins."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.first, self.middle = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.last = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)) if how == "made" else nn.Conv2d(3, 3, 1)
+        self.seen = self.last.weight.detach()[:1]
+
+    def forward(self, x):
+        x = self.first(x)
+        early = self.seen if self.how == "view" else self.last.weight
+        x = self.middle(x * early.square().mean())
+        return self.last(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("how", ["parameter", "view", "made"])
+def test_who_reads_weights_before_their_layer_begins_runs_again(how):
+    network, images = Early(how).eval(), probe(1, 3, 8, 8)
+    passes, given = Prefix(network, images), []
+    network.middle.register_forward_hook(lambda module, inputs, output: given.append(inputs[0].clone()))
+    changed = ["last.parametrizations.weight"] if how == "made" else ["last"]
+    for factor in (1, 2, 3):
+        with torch.no_grad():
+            next(
+                network.last.parametrizations.weight.parameters() if how == "made" else network.last.parameters()
+            ).mul_(factor)
+        passes.run(changed)
+    assert list(passes._kept) == ["first"]  # nothing before it depends on the weights
+    assert torch.allclose(given[1], 4 * given[0]) and torch.allclose(given[2], 36 * given[0])
+
+
+def test_modules_whose_weights_a_pass_was_not_seen_to_read_let_nothing_be_skipped():
+    network = Tied().eval()
+    network.idle = nn.Conv2d(3, 3, 1)
+    passes = Prefix(network, probe(1, 3, 8, 8))
+    for _ in range(3):
+        passes.run(["last", "idle"])
+    assert not passes._kept
+
+
 def test_outputs_are_kept_up_to_a_bound(monkeypatch):
     network = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(5))).eval()
     monkeypatch.setattr(prefix, "MOST_KEPT", 2 * 4 * 3 * 8 * 8)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from xaiwidgets.model.moving import all_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from torch import Tensor
 
@@ -26,7 +28,8 @@ class Prefix:
     """Runs a network on one input while the weights of its later modules change.
 
     A module that runs once, and ends before the first one that changed begins, gives what it gave the last time: its
-    output is kept, and handed out as a copy, since what follows may write into it.
+    output is kept, and handed out as a copy, since what follows may write into it. Others may read a module's weights
+    before it begins: the first operation on one of them counts as its beginning.
 
     Args:
         network: private, in evaluation mode but for what changes.
@@ -45,6 +48,7 @@ class Prefix:
         }
         self._begin: dict[str, int] = {}
         self._end: dict[str, int] = {}
+        self._read: dict[str, int] = {}
         self._calls = dict.fromkeys(self.modules, 0)
         self._kept: dict[str, Tensor] = {}
 
@@ -58,7 +62,7 @@ class Prefix:
             self.network(self.probe.clone())
 
     def _watch(self, undo: ExitStack) -> None:
-        """Write down when each module begins and ends, in the pass that follows."""
+        """Write down when each module begins and ends, and when its weights are read, in the pass that follows."""
         clock = iter(range(2**62))
 
         def begin(name: str) -> Callable[..., None]:
@@ -77,10 +81,15 @@ class Prefix:
         for name, module in self.modules.items():
             undo.callback(module.register_forward_pre_hook(begin(name)).remove)
             undo.callback(module.register_forward_hook(end(name)).remove)
+        undo.enter_context(_Reads(self.modules, self._read, clock))
+
+    def _first(self, name: str) -> int:
+        """Return when a pass first depends on a module's weights; 0 if it was not seen to."""
+        return min((times[name] for times in (self._begin, self._read) if name in times), default=0)
 
     def _skip(self, changed: Collection[str], undo: ExitStack) -> None:
         """Let modules that nothing has changed for hand out what they gave, in the pass that follows."""
-        first = min((self._begin[name] for name in changed if name in self._begin), default=0)
+        first = min(map(self._first, changed), default=0)
         moved = frozenset().union(*(self._tensors[name] for name in changed))
         before = dict(self._before("", self.network, first, moved))
         self._kept = {name: output for name, output in self._kept.items() if name in before}
@@ -122,3 +131,27 @@ class Prefix:
 
     def _held(self) -> int:
         return sum(output.nbytes for output in self._kept.values())
+
+
+class _Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down when the weights of each module are first read, by whomever."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], times: dict[str, int], clock: Iterator[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.times, self.clock = times, clock
+        self._names: dict[int, list[str]] = {}
+        for name, module in modules.items():
+            for place in {_place(tensor) for _, tensor in all_tensors(module)} - {0}:
+                self._names.setdefault(place, []).append(name)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for given in tree_leaves((args, kwargs)):
+            names = self._names.pop(_place(given), ()) if isinstance(given, torch.Tensor) else ()
+            for name in names:
+                self.times.setdefault(name, next(self.clock))
+        return func(*args, **(kwargs or {}))
+
+
+def _place(tensor: Tensor) -> int:
+    """Return where a tensor's numbers lie, which views of it share; 0 if it holds none."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else 0

@@ -109,10 +109,14 @@ class Randomizer:
             moving, self._open = self._spares.pop()
         except IndexError:
             moving = MovingModel(model, hasty=True)
+            if model.prepared.channels_last:
+                _arrange(moving.module)
             # the same tensors, whose normalizations may be in training mode for one pass
             self._open = copy.deepcopy(moving.module, keep_tensors(moving.module))
         self.moving: MovingModel = moving
-        self.trained = {name: value.detach() for name, value in all_tensors(model.module)}
+        self._tensors = dict(all_tensors(moving.module))
+        #: Trained values of what was drawn, by the id of the private tensor: the user's module may be trained further.
+        self._trained: dict[int, Tensor] = {}
         self.drawn: frozenset[int] = frozenset()
         self._prefix = None if probe is None else Prefix(self._open, probe, whole=model._stateful)
         self._parts = {part: self.moving.module.get_submodule(part) for stage in self.stages for part in stage.parts}
@@ -123,7 +127,7 @@ class Randomizer:
         Making one takes as long as a dozen passes of a small network. One is kept, unless it is large.
         """
         self.set(())
-        size = sum(value.numel() * value.element_size() for value in self.trained.values())
+        size = sum(value.nbytes for value in self._tensors.values())
         if not self._spares and size <= MOST_SPARED:
             self._spares.append((self.moving, self._open))
 
@@ -132,8 +136,11 @@ class Randomizer:
         wanted = frozenset(chosen)
         new: dict[str, Tensor] = {}
         for number in self.drawn - wanted:
-            new |= {name: self.trained[name] for part in self.stages[number].parts for name in self._names(part)}
+            new |= {name: self._value(name) for part in self.stages[number].parts for name in self._names(part)}
         for number in sorted(wanted - self.drawn):
+            for part in self.stages[number].parts:
+                for name in self._names(part):
+                    self._trained.setdefault(id(self._tensors[name]), self._value(name).clone())
             new |= self.weights(number)
         self.moving.set(new)
         if self.norms == "recalibrate":
@@ -149,7 +156,7 @@ class Randomizer:
             with torch.random.fork_rng(devices=[]):
                 # of the CPU only: torch.manual_seed writes down where it was called for each GPU that there may be
                 torch.default_generator.manual_seed((self.seed * 1009 + number) * 1009 + order)
-                values = _draw(module, {key: self.trained[f"{part}.{key}"] for key in _own(module)})
+                values = _draw(module, {key: self._value(f"{part}.{key}") for key in _own(module)})
             if self._is_norm(part):
                 values |= {k: v for k, v in self._statistics(part, module).items() if k in dict(module.named_buffers())}
             found |= {f"{part}.{key}": value for key, value in values.items()}
@@ -158,10 +165,15 @@ class Randomizer:
     def _statistics(self, part: str, module: nn.Module) -> dict[str, Tensor]:
         if self.norms == "keep":
             return {}
-        mean, var = self.trained.get(f"{part}.running_mean"), self.trained.get(f"{part}.running_var")
+        mean, var = self._tensors.get(f"{part}.running_mean"), self._tensors.get(f"{part}.running_var")
         return {} if mean is None or var is None else {
             "running_mean": torch.zeros_like(mean), "running_var": torch.ones_like(var)
         }  # fmt: skip
+
+    def _value(self, name: str) -> Tensor:
+        """Return the trained value of a parameter or buffer."""
+        tensor = self._tensors[name]
+        return self._trained.get(id(tensor), tensor.detach())
 
     def _names(self, part: str) -> list[str]:
         module = self._parts[part]
@@ -188,6 +200,13 @@ class Randomizer:
             for module, momentum in zip(opened, momenta, strict=True):
                 module.training, module.momentum = False, momentum
         self.moving.moved(f"{part}.running_mean" for part in norms)
+
+
+def _arrange(module: nn.Module) -> None:
+    """Lay out a private network's weights channels last, in which new statistics take a third less time."""
+    for tensor in module.parameters():
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
 
 
 def _own(module: nn.Module) -> list[str]:

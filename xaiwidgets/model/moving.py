@@ -117,8 +117,7 @@ class MovingModel:
             fused = target if isinstance(target, FusedConv) else None
             target = fused.conv if fused is not None else target
             if name in self._folds and isinstance(part, nn.modules.conv._ConvNd) and target.bias is not part.bias:
-                for key, value in _folded(part, self._folds[name][1], name).items():
-                    target.get_parameter(key).copy_(value)
+                _fold_into(target, part, self._folds[name][1], name)
             else:
                 for key, value in part._parameters.items():
                     there = target._parameters.get(key)
@@ -128,16 +127,15 @@ class MovingModel:
                 fused.follow()
 
 
-def _folded(conv: nn.modules.conv._ConvNd, norm: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the weights of a convolution and the normalization after it in one."""
+def _fold_into(target: nn.Module, conv: nn.modules.conv._ConvNd, norm: nn.Module, name: str) -> None:
+    """Write the weights of a convolution and the normalization after it, in one, into a fast copy's convolution."""
     scale_shift = _scale_shift(norm) if isinstance(norm, nn.modules.batchnorm._BatchNorm) else None
     if scale_shift is None:
         raise RuntimeError(f"the fast copy has folded {name}, which cannot be folded now")
     scale, shift = scale_shift
-    return {
-        "weight": conv.weight * scale.reshape(-1, *[1] * (conv.weight.ndim - 1)),
-        "bias": shift if conv.bias is None else shift + conv.bias * scale,
-    }
+    torch.mul(conv.weight, scale.reshape(-1, *[1] * (conv.weight.ndim - 1)), out=target.get_parameter("weight"))
+    bias = target.get_parameter("bias")
+    bias.copy_(shift if conv.bias is None else shift + conv.bias * scale)
 
 
 def _apart(skeleton: nn.Module) -> nn.Module:
