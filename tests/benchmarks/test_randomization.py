@@ -5,7 +5,8 @@
 On the bundled network and the coffee photo, saliency, one seed. Each stage is followed by a bare forward and backward
 pass of the prepared copy, so that both see the same machine, and by the forward pass that takes the statistics of
 normalizations anew where that is wanted; the first row is a run in which the copy is made.
-Quantus draws every module in turn, normalizations too, and is held against as many bare passes as it makes maps.
+Quantus' ``MPRT`` is called as by default (Spearman's correlation of absolute, normalized maps of its own saliency): it
+draws every module in turn, normalizations too, and is held against as many bare passes as it makes maps. On one thread.
 Seconds are those of the processor, which others' work on a shared machine does not lengthen.
 """
 

@@ -4,8 +4,11 @@
 
 On the bundled network and the coffee photo. Deletion is run batch by batch, each followed by the same number of bare
 passes of the prepared copy, so that both see the same machine; it may take ``OVERHEAD`` times as long. Quantus'
-``PixelFlipping`` counts every color as a feature and removes 1792 of them at a step; it runs one pass a step on the
-user's module. Seconds are those of the processor, which others' work on a shared machine does not lengthen.
+``PixelFlipping`` is called as by default but for its step: it counts every color as a feature, of which it would remove
+one at a time, in 150528 passes; 1792 are taken. Each step is one pass of the user's module for one picture. It is held
+against as many pictures in our batches on the prepared copy and, in the last column, against as many passes of the
+user's module as it is: 1.0, so that all we gain here is by batches and by the prepared copy. On one thread.
+Seconds are those of the processor, which others' work on a shared machine does not lengthen.
 """
 
 from __future__ import annotations
@@ -62,14 +65,22 @@ def test_deletion_takes_little_more_than_its_passes_and_quantus_many_times_that(
 
     pixels = image.contiguous().numpy()
     values = np.broadcast_to(saved.heatmap()[None, None], pixels.shape).copy()
-    metric = quantus.PixelFlipping(features_in_step=1792, perturb_baseline="mean", disable_warnings=True)
+    metric = quantus.PixelFlipping(features_in_step=1792, disable_warnings=True)
     answer = np.array([target.classes[0]])
-    run = lambda: metric(model=model.module, x_batch=pixels, y_batch=answer, a_batch=values, device="cpu", softmax=True)
+    run = lambda: metric(model=model.module, x_batch=pixels, y_batch=answer, a_batch=values, device="cpu")
+
+    def as_built():
+        with torch.no_grad():
+            model.module(image.contiguous())
+
+    as_built()
     theirs, found = seconds_of(run)
     steps = len(found[0])
     floor_of_theirs = floor / spent * steps
+    built = steps * float(np.median([seconds_of(as_built)[0] for _ in range(15)]))
     print(f"\n\n{spent} pictures, {size} a pass, {torch.get_num_threads()} threads")
     print(f"{'deletion':24}{ours:8.2f} s{ours / floor:8.2f} × bare")
-    print(f"{'Quantus PixelFlipping':24}{theirs:8.2f} s{theirs / floor_of_theirs:8.2f} × bare, for {steps} pictures")
+    ratios = f"{theirs / floor_of_theirs:8.2f} × bare{theirs / built:8.2f} × as built"
+    print(f"{'Quantus PixelFlipping':24}{theirs:8.2f} s{ratios}, for {steps} pictures")
     assert ours / floor <= OVERHEAD
     assert theirs / floor_of_theirs > ours / floor
