@@ -62,6 +62,13 @@ def test_each_attack_does_what_it_is_for(model, method):
         assert score.controls["random map"] == pytest.approx(0.05, abs=0.001)
 
 
+def test_deep_shap_is_attacked_by_its_slope(model):
+    scenes = shapes("test", 2).scenes()
+    top, signs = (attacked(model, scenes, "deep_shap", attack=a, steps=8) for a in ("top_k", "random"))
+    assert all(score.details["attack"] == "top_k" for score in top)
+    assert mean(top, lambda s: s.value) < mean(signs, lambda s: s.value) - 0.1
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize("epsilon", [2.0, 8.0])
 @pytest.mark.parametrize("method", ["saliency", "integrated_gradients", "deeplift_rescale"])
@@ -274,8 +281,17 @@ def test_deeplift_without_a_rule_that_can_be_differentiated_gets_random_signs():
     assert score.details["attack"] == "random"
 
 
-@pytest.mark.parametrize("knobs", [{"baseline": "white"}, {"centered": True}, {"gates": "constant"}])
-def test_deeplift_is_attacked_as_it_is_set(knobs):
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        ("deeplift_rescale", {"baseline": "white"}),
+        ("deeplift_rescale", {"centered": True}),
+        ("deeplift_rescale", {"gates": "constant"}),
+        ("deep_shap", {"count": 2, "references": "plain"}),
+        ("deep_shap", {"count": 2, "centered": True}),
+    ],
+)
+def test_deeplift_is_attacked_as_it_is_set(name, knobs):
     """Against the values of the method itself, of smooth activations and a gate: nothing is rounded off there."""
 
     class Gated(nn.Module):
@@ -290,11 +306,11 @@ def test_deeplift_is_attacked_as_it_is_set(knobs):
     torch.manual_seed(0)
     gated = Model(Gated().double(), size=16)
     picture = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
-    method = xw.DeepLiftRescale(**knobs)
+    method = {"deeplift_rescale": xw.DeepLiftRescale, "deep_shap": xw.DeepShap}[name](**knobs)
     case = case_of(gated, picture, method, target=1)
     drawn = twice(case, 10.0)(case.image.clone().requires_grad_()).detach().numpy()
     own = np.abs(xw.explain(gated, picture, method, target=1).values).sum(axis=0)
-    plain = np.abs(xw.explain(gated, picture, "deeplift_rescale", target=1).values).sum(axis=0)
+    plain = np.abs(xw.explain(gated, picture, name, target=1).values).sum(axis=0)
     assert np.abs(drawn - own).max() < 1e-3 * own.max()
     assert np.abs(plain - own).max() > 1e-2 * own.max()
 

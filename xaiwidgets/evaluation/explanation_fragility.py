@@ -48,9 +48,10 @@ class ExplanationFragility:
     none does), and for a map of random numbers. Beyond the paper: where the class is lost, the next step follows the
     derivative of its score less the strongest other one's, since the paper's steps may never come back.
 
-    Methods that can be differentiated twice: saliency, gradient × input, integrated gradients, Grad-CAM and DeepLIFT
-    (RevealCancel by the slope of Rescale), on a copy with softplus for ReLU; maps that count are always those of the
-    network itself. Others get random signs only, and ``notes`` say so. Reduction: ``abs``, divided by its sum.
+    Methods that can be differentiated twice: saliency, gradient × input, integrated gradients, Grad-CAM, DeepLIFT
+    (RevealCancel by the slope of Rescale) and DeepSHAP (by at most two of its backgrounds), on a copy with softplus
+    for ReLU; maps that count are always those of the network itself. Others get random signs only, and ``notes`` say
+    so. Reduction: ``abs``, divided by its sum.
 
     Raises:
         InvalidImage: ``data`` is no region of this picture.

@@ -33,9 +33,10 @@ TWICE = (
     "grad_cam",
     "deeplift_rescale",
     "deeplift_revealcancel",
+    "deep_shap",
 )
-#: Points of a path: the copy need not be exact, since it only says where to go.
-POINTS = 8
+#: Points of a path, and backgrounds, at most: the copy need not be exact, since it only says where to go.
+POINTS, BACKGROUNDS = 8, 2
 
 
 def twice(case: Case, beta: float) -> Drawn | None:
@@ -44,8 +45,9 @@ def twice(case: Case, beta: float) -> Drawn | None:
     The second derivative of a network of ReLUs is 0 almost everywhere, so each ReLU becomes softplus_beta (Ghorbani et
     al. 2019, section 2). Channels are reduced by their absolute sum, as everywhere in evaluations.
 
-    Of DeepLIFT this is the rescale rule, for RevealCancel too: the map need not be exact, since it only says where to
-    go. It has none where the network has an operation whose multipliers cannot be differentiated.
+    Of DeepLIFT this is the rescale rule, for RevealCancel too, and of DeepSHAP the mean over some of its backgrounds:
+    the map need not be exact, since it only says where to go. They have none where the network has an operation whose
+    multipliers cannot be differentiated.
 
     Args:
         case: whose method, network, picture and target are taken.
@@ -125,8 +127,9 @@ def _cam(case: Case, model: Model) -> Drawn:
 
 
 def _deeplift(case: Case, beta: float) -> Drawn | None:
-    """Return the multipliers times what differs from the baseline."""
+    """Return the multipliers times what differs from the baseline, or the mean of that over backgrounds."""
     from xaiwidgets.engine.baselines import baseline
+    from xaiwidgets.engine.references import images_of
     from xaiwidgets.model.meter import spend
     from xaiwidgets.model.tape import Tape, recording
     from xaiwidgets.surgery.rescaling import multipliers
@@ -136,7 +139,10 @@ def _deeplift(case: Case, beta: float) -> Drawn | None:
     model = case.model.transformed(nullcontext, "for rules")
     names = [target.layer] if target.layer else []
     network = model._for(names)
-    start = baseline(case.model, case.image, method.baseline)
+    if type(method).card.id == "deep_shap":
+        starts = images_of(case.model, method.references, min(method.count, BACKGROUNDS), case.image)
+    else:
+        starts = baseline(case.model, case.image, method.baseline)
     count = len(target.classes) - (target.minus is not None)
     centered = method.centered and not target.layer and target.output == "logit"
 
@@ -149,8 +155,8 @@ def _deeplift(case: Case, beta: float) -> Drawn | None:
         return found - outputs.mean(dim=1) * count if centered else found
 
     def draw(x: Tensor) -> Tensor:
-        found = multipliers(score, x, start, beta, method.gates)
-        return ((x - start) * found)[0].abs().sum(dim=0)
+        found = multipliers(score, x.expand_as(starts), starts, beta, method.gates)
+        return ((x - starts) * found).mean(dim=0).abs().sum(dim=0)
 
     try:
         draw(case.image)
