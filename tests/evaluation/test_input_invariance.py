@@ -57,7 +57,7 @@ def test_both_networks_answer_alike_everywhere(name, pattern):
     model = Model(Padded(FIRST[name]()), size=20)
     image = torch.randn(1, 3, 20, 20)
     shift = xw.InputInvariance(pattern=pattern, shift=1.5).picture(image)
-    other = shifted(model, image, shift)
+    other, _ = shifted(model, image, shift)
     torch.testing.assert_close(other.logits(image + shift), model.logits(image), rtol=1e-4, atol=1e-5)
     layer = "first.1" if name == "groups" else "first"
     one, two = model.activations(image, [layer])[layer], other.activations(image + shift, [layer])[layer]
@@ -66,7 +66,7 @@ def test_both_networks_answer_alike_everywhere(name, pattern):
 
 def test_the_bundled_network_answers_alike(lite0):
     image = lite0.input("coffee")
-    other = shifted(lite0, image, torch.full((1, 3, 1, 1), -1.0))
+    other, _ = shifted(lite0, image, torch.full((1, 3, 1, 1), -1.0))
     assert float((other.logits(image - 1) - lite0.logits(image)).abs().max()) < 1e-4 * float(lite0.logits(image).max())
     assert other.preprocessing.mean == pytest.approx((1.0, 1.0, 1.0))
     torch.testing.assert_close(other.input("coffee"), image - 1, rtol=0, atol=1e-5)
@@ -198,7 +198,7 @@ def test_quantus_agrees_where_nothing_is_padded_and_answers_otherwise_where_some
     net = nn.Sequential(*net, nn.Linear(20, 4)).eval()
     model, image = Model(net, size=20), torch.randn(1, 3, 20, 20)
     theirs = PyTorchModel(net, channel_first=True).add_mean_shift_to_first_layer(-1, (1, 3, 20, 20))
-    ours = shifted(model, image, torch.full((1, 3, 1, 1), -1.0))
+    ours, _ = shifted(model, image, torch.full((1, 3, 1, 1), -1.0))
     with torch.no_grad():
         wanted, peer = net(image), theirs(image - 1)
     torch.testing.assert_close(ours.logits(image - 1), wanted, rtol=1e-4, atol=1e-5)

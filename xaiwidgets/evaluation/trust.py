@@ -292,7 +292,7 @@ def _why_not(trial: Trial, maps: int, a_map: float, left: float) -> str:
         return "the time is up"
     needed = trial.maps * a_map
     if trial.maps and (needed > left or (trial.share and maps < trial.maps)):
-        return f"{trial.maps} further maps would take {needed:.0f} s"
+        return f"{trial.maps} further maps would take {needed:.1f} s, and {max(left, 0):.1f} s are left for it"
     return ""
 
 
