@@ -157,6 +157,25 @@ def test_stop_keeps_what_was_measured(make):
     assert studio.known("max_sensitivity") is None
 
 
+def test_a_test_that_a_table_interrupts_is_stopped_and_not_running(make, monkeypatch):
+    maker = truststudio.TABLES["table1"]
+    steps = lambda made: iter([made.empty(progress=1.0)])
+    monkeypatch.setitem(truststudio.TABLES, "table1", type(maker)("table1", "", "", steps))
+    studio = make("max_sensitivity", sync=False, samples=1000)
+    some = threading.Event()
+    studio.on("score", lambda score: some.set() if score is not None else None)
+    studio.start()
+    assert some.wait(LONG)
+    seen = []
+    studio.on("score", lambda score: seen.append(studio.stopped))
+    studio.tabulate("table1")
+    assert studio.wait(LONG)
+    assert seen[-1]
+    assert 0 < studio.score.progress < 1
+    studio.back()
+    assert not studio.stopped
+
+
 def test_a_test_that_does_not_apply_is_a_result_that_says_why(make):
     studio = make("deletion", method="grad_cam")
     unit = xw.Target.hidden(studio.model.stages[-1].name, 0)

@@ -137,6 +137,9 @@ class TrustStudio(Studio):
             return
         with self._lock:
             turn = self._drop()
+            if self.score is not None and self.score.progress < 1:
+                self.stopped = True
+                self._publish("score", self.score)
             self._publish("table", self.tables.setdefault(name, TABLES[name].empty()))
             if self.tables[name].progress >= 1:
                 self.runner.stop()
