@@ -3,6 +3,7 @@
 XaiError
 ├── UnknownMethod        no method or metric has this id
 ├── NotApplicable        the method needs something this model lacks
+│   └── NotTrained       a network that it goes through, which can be trained
 ├── InvalidImage         what was given cannot be read as a picture
 ├── InvalidTarget        no such class, unit or layer position
 ├── InvalidLayer         no such layer, or one that gives no spatial map
@@ -46,6 +47,10 @@ class NotApplicable(XaiError):  # noqa: N818
         self.method, self.needs, self.found, self.alternatives = method, needs, found, tuple(alternatives)
         works = f" These would work: {', '.join(alternatives)}." if alternatives else ""
         super().__init__(f"{method} needs {needs}; {found}.{works}")
+
+
+class NotTrained(NotApplicable):
+    """A method goes through a network that has to be trained first, and none was so far."""
 
 
 class InvalidImage(XaiError, ValueError):  # noqa: N818

@@ -137,9 +137,18 @@ class Lane:
             self.shown = result or self.shown
             if self.shown is None:
                 return
+            self.view.fill()
             if beside:
                 self.view.exhibits.show([(self.seen(e.image), e.caption) for e in self.shown.beside])
             self._put(self.large)
+
+    def clear(self, words: str, photo: Any = None) -> None:
+        """Show that there is no result: what is to be done about it, over the photo that it will be about, if any."""
+        with UI_LOCK:
+            self.shown = None
+            self.view.empty(words, plain=photo is None)
+            if photo is not None:
+                self._put(photo)
 
     def glance(self, pixels: Any) -> None:
         """Draw a picture that was kept, uint8, until the exact result is there."""
@@ -148,7 +157,8 @@ class Lane:
                 self._put(pixels / np.float32(255))
 
     def _put(self, image: Any) -> None:
-        picture = Image.fromarray(self.seen(image))
+        gray = image.shape[2] == 1  # a photo as the network sees it; results are always in color
+        picture = Image.fromarray(self.seen(np.repeat(image, 3, axis=2) if gray else image))
         scale = self.side / max(picture.size)
         size = (round(picture.width * scale), round(picture.height * scale))
         self.view.stage.show(np.asarray(picture.resize(size, Image.Resampling.BICUBIC)))

@@ -10,6 +10,7 @@ import ipywidgets as w
 from xaiwidgets.apps.lanes import Lane, wish_of
 from xaiwidgets.apps.runfiles import RunFiles
 from xaiwidgets.apps.training import TrainPanel
+from xaiwidgets.apps.trainings import MISSING, todo
 from xaiwidgets.core.cards import card, cards
 from xaiwidgets.core.knobs import NetworkName, clamp_knobs
 from xaiwidgets.engine.run import missing
@@ -21,7 +22,7 @@ from xaiwidgets.engine.synthesis_record import (
     record_target,
     told_difference,
 )
-from xaiwidgets.errors import InvalidRecord, UnknownMethod, XaiError
+from xaiwidgets.errors import InvalidRecord, NotTrained, UnknownMethod, XaiError
 from xaiwidgets.model.targets import NOTHING
 from xaiwidgets.studio.album import Album
 from xaiwidgets.studio.frame import Status
@@ -299,6 +300,7 @@ class SynthesisLab(w.VBox):
         run.on("glance", lambda kept: self._on_glance(made, kept[1]))
         run.on("status", lambda status: self._on_status(made, status))
         run.on("state", lambda _: self._on_state(made))
+        run.on("refused", lambda error: self._on_refused(made, error))
         return made
 
     def _take(self, lane: Lane) -> None:
@@ -553,6 +555,19 @@ class SynthesisLab(w.VBox):
             state = lane.run.state
             self.pause.description = "Resume" if state == "paused" else "Pause"
             self.pause.disabled = state not in ("running", "paused")
+
+    def _on_refused(self, lane: Lane, error: Exception) -> None:
+        """Leave no picture of another method where one could not begin, and say what is to be done first."""
+        method, model, words = lane.method, lane.run.model, str(error)
+        if isinstance(error, NotTrained) and model is not None:
+            words = todo(method, model)
+            if lane is self.lane:
+                self.status.show(Status(f"{card(method).title} needs {MISSING[method][0]}. {words}"))
+        if lane.run.result is None:
+            about = model is not None and lane.uses_photo and lane.image in self.album.keys
+            with UI_LOCK:
+                lane.clear(words, model.preprocessing.pixels(self.album.get(lane.image)) if about and model else None)
+                self._scrub(lane)
 
     def _on_status(self, lane: Lane, status: Status) -> None:
         if lane is self.lane:

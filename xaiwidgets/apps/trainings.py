@@ -19,10 +19,36 @@ TRAINED = {
     "dgn_am": ("A generator that makes photos from codes", 30),
     "training_film": ("The network itself, from its first weights", 12),
 }
+#: What is missing before it, and what a person does about it here.
+MISSING = {
+    "learned_inversion": ("a network that was trained for this one", "Train a decoder in the panel at the right."),
+    "dgn_am": ("a network that was trained for this one", "Train a generator in the panel at the right."),
+    "training_film": ("the network at points of its training", "Train it in the panel at the right."),
+}
 #: Epochs of a film, 0 being untrained; the last one is always kept.
 KEPT = (0, 1, 2, 4, 8, 16, 32)
 #: Side of a network's pictures from which a generator first learns pixels only, for this share of the epochs.
 LARGE, LATE = 128, 0.9
+
+
+def todo(method: str, model: Model) -> str:
+    """Return what a person does before this method can begin."""
+    if method == "training_film" and not _has_training(model):
+        return (
+            f"No bundled training builds {model.name}, so it cannot be trained here. In a notebook, "
+            "SynthesisLab('shapes_gap', 'disk', 'training_film') can be, and xaiwidgets.checkpoints(model, …) keeps "
+            "your own."
+        )
+    return MISSING[method][1]
+
+
+def _has_training(model: Model) -> bool:
+    """Whether a film of this network can be trained on bundled pictures."""
+    from xaiwidgets.learned.recipes import recipe
+
+    made = recipe("shapes")
+    same = tuple(model.labels.short(i) for i in range(model.classes)) == made.labels
+    return same and model.input_shape[0] == 3
 
 
 def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:
@@ -34,15 +60,14 @@ def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:
     from xaiwidgets.learned.checkpoints import train_checkpoints_steps
     from xaiwidgets.learned.recipes import recipe
 
-    made = recipe("shapes")
-    if tuple(model.labels.short(i) for i in range(model.classes)) != made.labels or model.input_shape[0] != 3:
+    if not _has_training(model):
         raise NotApplicable(
             "training_film",
             "checkpoints of this network",
             f"no bundled training builds {model.name}: xaiwidgets.checkpoints(model, [(epoch, weights), …]) keeps "
             "your own",
         )
-    return train_checkpoints_steps(made, at=[epoch for epoch in KEPT if epoch <= epochs], epochs=epochs)
+    return train_checkpoints_steps(recipe("shapes"), at=[epoch for epoch in KEPT if epoch <= epochs], epochs=epochs)
 
 
 def fitting_steps(

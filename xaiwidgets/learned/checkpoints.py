@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xaiwidgets.errors import InvalidKnob, NotApplicable
+from xaiwidgets.errors import InvalidKnob, NotTrained
 from xaiwidgets.learned.features import weights_digest
 from xaiwidgets.learned.recipes import recipe, train_pieces, untrained
 from xaiwidgets.learned.store import get, keep, names
@@ -125,7 +125,7 @@ def find_checkpoints(model: Model, name: str) -> Checkpoints:
     """Return the checkpoints of this name, or with '' the newest of this architecture.
 
     Raises:
-        InvalidKnob: there are none of this name, or of another architecture. NotApplicable: none were kept.
+        InvalidKnob: there are none of this name, or of another architecture. NotTrained: none were kept.
     """
     if name:
         found = get(name)
@@ -136,7 +136,7 @@ def find_checkpoints(model: Model, name: str) -> Checkpoints:
         kept: Checkpoints = get(known)
         if kept.fits(model):
             return kept
-    raise NotApplicable(
+    raise NotTrained(
         "training_film",
         "checkpoints of a network that is built as this one",
         "none were kept so far: xaiwidgets.train_checkpoints('shapes') trains a bundled network and keeps them, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from xaiwidgets.errors import InvalidKnob, NotApplicable, did_you_mean
+from xaiwidgets.errors import InvalidKnob, NotTrained, did_you_mean
 
 if TYPE_CHECKING:
     from xaiwidgets.learned.decoders import Decoder
@@ -60,7 +60,7 @@ def find(model: Model, name: str, *, generator: bool, method: str) -> Decoder:
 
     Raises:
         InvalidKnob: there is none of this name, or it is of another kind or another network.
-        NotApplicable: none was trained for this network; the message says how to do it.
+        NotTrained: none was trained for this network; the message says how to do it.
     """
     from xaiwidgets.learned.decoders import Decoder
 
@@ -75,7 +75,7 @@ def find(model: Model, name: str, *, generator: bool, method: str) -> Decoder:
         kept = get(known)
         if kept.is_generator == generator and kept.fits(model):
             return kept  # type: ignore[no-any-return]
-    raise NotApplicable(
+    raise NotTrained(
         method,
         "a network that was trained for this one",
         f"none was so far: xaiwidgets.{how}(model, pictures) trains one, in seconds to minutes, and keeps it",

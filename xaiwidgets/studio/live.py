@@ -13,7 +13,7 @@ import numpy as np
 from xaiwidgets.core.knobs import knobs_of
 from xaiwidgets.engine.replay import planned
 from xaiwidgets.engine.run import check_applicable, check_photo, drive
-from xaiwidgets.errors import XaiError
+from xaiwidgets.errors import NotTrained, XaiError
 from xaiwidgets.model.pictures import read_picture
 from xaiwidgets.studio.frame import Status
 from xaiwidgets.studio.runner import Runner, SyncRunner
@@ -37,7 +37,8 @@ __all__ = ["EVENTS", "FRAMES_A_SECOND", "MOST_FRAMES", "Ask", "LiveRun"]
 #: Pictures are published at most this often a second; the last one of a run always is.
 FRAMES_A_SECOND = 15
 #: ``glance`` is (step, pixels) of a picture that was kept, shown while the exact result of a step is on its way.
-EVENTS = ("model", "frame", "glance", "status", "state")
+#: ``refused`` is the error of a run that could not begin, after its status.
+EVENTS = ("model", "frame", "glance", "status", "state", "refused")
 #: What a run does, by the family of its method.
 DOES = {"maximization": "Maximizing", "adversarial": "Attacking", "inversion": "Inverting"}
 
@@ -104,6 +105,7 @@ class LiveRun(Teller):
         self._steps: Generator[Any, Any, None] | None = None
         self._method: Any = None
         self._asked: Ask | None = None
+        self._refused: Exception | None = None  # why the newest run could not begin
         self._turn = self._begun = 0  # runs asked for, and the newest of them that has begun or failed
         self._due = 0.0
         make = runner or (SyncRunner if sync else Runner)
@@ -114,7 +116,7 @@ class LiveRun(Teller):
         self.runner.put(self._load)
 
     def start(self, ask: Ask) -> None:
-        """Begin a new run; the one before is dropped, unless the new one cannot begin."""
+        """Begin a new run; the one before is dropped, unless the new one is of the same method and cannot begin."""
         self._put(ask, playing=True)
 
     def prepare(self, ask: Ask) -> None:
@@ -268,10 +270,19 @@ class LiveRun(Teller):
     def _guarded(self, turn: int) -> Iterator[None]:
         try:
             yield from self._begin(turn)
-        except Exception:
+        except Exception as error:
             self._begun = max(self._begun, turn)
             if turn == self._turn:  # what went wrong with a run that was dropped is of no interest
+                self._refused = error
+                self._leave()
                 raise
+
+    def _leave(self) -> None:
+        """Drop the run before one that could not begin, if it was of another method: the page is about that one now."""
+        course, asked = self._course, self._asked
+        if course is not None and asked is not None and type(course.ask.method) is not type(asked.method):
+            self._forget()
+            self._move("ready", "running", "paused", "done")
 
     def _begin(self, turn: int) -> Iterator[None]:
         yield from self._load()
@@ -508,7 +519,13 @@ class LiveRun(Teller):
 
     def _fail(self, error: Exception) -> None:
         self._move("paused", "running")  # what can still go on does so when it is told to
-        super()._fail(error)
+        if isinstance(error, NotTrained):  # that something is to be trained first is no failure
+            self._say(Status(str(error), "idle"))
+        else:
+            super()._fail(error)
+        if error is self._refused:
+            self._refused = None
+            self._publish("refused", error)
 
 
 def _load(name: Model | str) -> Model:

@@ -50,11 +50,13 @@ class LaneView:
         self.curve = w.HTML(curve_svg(np.array([]), 128, label="score"))
         self.terms = w.HTML()
         self.exhibits = Exhibits(enlarged)
-        stagebox = w.VBox([self.stage.canvas])
-        stagebox.add_class("xai-stagebox")
+        self._canvas = w.VBox([self.stage.canvas])
+        self._canvas.add_class("xai-stagebox")
+        self.words = w.HTML()
+        self.words.layout.display = "none"
         charts = w.Box([self.curve, self.terms])
         charts.add_class("xai-charts")
-        self.box = w.VBox([self.head, stagebox, self.exhibits.box, self.twin, charts])
+        self.box = w.VBox([self.head, self._canvas, self.words, self.exhibits.box, self.twin, charts])
         self.box.add_class("xai-lane")
 
     def title(self, name: str, origin: str, on: bool, several: bool) -> None:
@@ -72,6 +74,21 @@ class LaneView:
             f"<div class='xai-twin'{role}>{escape(target)}: {escape(words)} "
             f"<span class='xai-muted'>{escape(notes)}</span></div>"
         )
+
+    def empty(self, words: str, *, plain: bool) -> None:
+        """Show no result but what is to be done: below the canvas or, if ``plain``, on a sheet instead of it."""
+        kind = "xai-emptysheet" if plain else "xai-emptyline"
+        self.words.value = f"<div class='{kind}' role='status'>{escape(words)}</div>"
+        self.words.layout.display = ""
+        self._canvas.layout.display = "none" if plain else ""
+        self.exhibits.show(())
+        self.twin.value, self.terms.value = "<div class='xai-twin'>&nbsp;</div>", ""
+        self.curve.value = ""
+
+    def fill(self) -> None:
+        """Take the words away: there is a result."""
+        if self.words.value:
+            self.words.value, self.words.layout.display, self._canvas.layout.display = "", "none", ""
 
     def close(self) -> None:
         """Close all widgets."""
