@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from xaiwidgets.core.results import Exhibit
 from xaiwidgets.synthesis.encodings import Direct, Encoding, Painter
 from xaiwidgets.synthesis.graylevels import GrayLevels
+from xaiwidgets.synthesis.growing import Growing
 from xaiwidgets.synthesis.reading import one_class
 from xaiwidgets.synthesis.run import Run
 
@@ -27,6 +28,10 @@ PIXELS = 4 * 224 * 224
 ROOM = 4_000_000
 #: How many other classes are shown, and from which probability on a class counts as certain.
 SHOWN, CERTAIN = 5, 0.99
+
+
+#: How pictures are written down, by the name of the hyper-parameter's value.
+ENCODINGS: dict[str, type[Direct | Painter | Growing]] = {"cppn": Painter, "growing": Growing, "direct": Direct}
 
 
 class Elites(Run):
@@ -52,7 +57,7 @@ class Elites(Run):
         self.index = one_class(target)
         self.levels = GrayLevels(model)
         shape = model.input_shape
-        self.encoding: Encoding = Direct(shape) if method.encoding == "direct" else Painter(shape)
+        self.encoding: Encoding = ENCODINGS[method.encoding](shape)
         self.batch = max(1, min(method.offspring, PIXELS // (shape[1] * shape[2])))
         self._pictures: dict[int, tuple[int, NDArray[np.float32]]] = {}
 
@@ -98,9 +103,10 @@ class Elites(Run):
         return self._picture(0)
 
     def terms(self) -> dict[str, float]:
-        """Return the generation that was tested, and for how many classes a picture is kept."""
+        """Return the generation that was tested, how many classes there are, and what there is to say of the genes."""
         tested = self.generation if self.done else self.generation - 1
-        return {"generation": float(tested), "classes": float(len(self.classes))}
+        told = {} if self.genes is None else self.encoding.told(self.genes[0])
+        return {"generation": float(tested), "classes": float(len(self.classes)), **told}
 
     def beside(self) -> tuple[Exhibit, ...]:
         """Return the best pictures of the other classes of which the network is most certain."""

@@ -48,6 +48,10 @@ class Encoding(Protocol):
         """Return the pictures."""
         ...
 
+    def told(self, genes: Tensor) -> dict[str, float]:
+        """Return what there is to say of one picture's genes."""
+        ...
+
 
 class Direct:
     """Every value of a picture is a gene, a whole gray level."""
@@ -80,19 +84,18 @@ class Direct:
         """Return the pictures."""
         return genes.float().reshape(-1, *self.shape)
 
+    def told(self, genes: Tensor) -> dict[str, float]:
+        """Return nothing: all have the same number of values."""
+        return {}
+
 
 class Painter:
     """Genes are weights and node functions of a compositional pattern-producing network of two hidden layers."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
-        import torch
-
         self.shape = shape
-        channels, height, width = shape
-        rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-        grid = [columns, rows, (rows**2 + columns**2).sqrt(), torch.ones_like(rows)]
-        self.grid = torch.stack([part.flatten() for part in grid])
-        self.sizes = ((NODES, INPUTS), (NODES, NODES), (channels, NODES))
+        self.grid = places(shape)
+        self.sizes = ((NODES, INPUTS), (NODES, NODES), (shape[0], NODES))
         self.weights = sum(one * other for one, other in self.sizes)
 
     @property
@@ -131,10 +134,23 @@ class Painter:
         painted: Tensor = matrices[2] @ second
         return (255 * painted.sigmoid()).round().reshape(-1, *self.shape)
 
+    def told(self, genes: Tensor) -> dict[str, float]:
+        """Return nothing: all have the same structure."""
+        return {}
+
     def _functions(self, shape: tuple[int, ...], random: Generator) -> Tensor:
         import torch
 
         return torch.randint(0, len(FUNCTIONS), shape, generator=random).float()
+
+
+def places(shape: tuple[int, int, int]) -> Tensor:
+    """Return what a painting network is told of each place, ``(INPUTS, places)``."""
+    import torch
+
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, shape[1]), torch.linspace(-1, 1, shape[2]), indexing="ij")
+    grid = [columns, rows, (rows**2 + columns**2).sqrt(), torch.ones_like(rows)]
+    return torch.stack([part.flatten() for part in grid])
 
 
 def activate(sums: Tensor, codes: Tensor) -> Tensor:
