@@ -104,6 +104,7 @@ def train_generator_steps(
     rate: float = 1e-3,
     feature_weight: float = 0.02,
     feature_after: float = 0.0,
+    adversarial_weight: float = 0.0,
     seed: int = 0,
     crops: int = 0,
     checkpoint: str | PathLike[str] | None = None,
@@ -112,7 +113,9 @@ def train_generator_steps(
     """Train a generator for ``dgn_am`` (Nguyen et al. 2016): it inverts a code layer of this network.
 
     As ``train_decoder_steps``, and its loss also has the squared error of the code of the pictures it makes, in units
-    of the code's variance. The paper adds an adversarial loss, which is left out: pictures are softer.
+    of the code's variance, and if asked for the adversarial one of the paper: a critic of picture and code learns to
+    tell what is made from what is real, and waits where it is far ahead (Dosovitskiy and Brox 2016, "Generating images
+    with perceptual similarity metrics based on deep networks"). Without it, as by default, pictures are softer.
 
     Args:
         model: the encoder; what is maximized later may be another network.
@@ -124,6 +127,8 @@ def train_generator_steps(
         feature_weight: of the error of the code.
         feature_after: share of the epochs that learn pixels only. The error of the code takes passes of the network
             and at first says little, so with a large network 0.9 comes further in the same time.
+        adversarial_weight: of −log D, D being the critic's probability that a picture is real; begins where the error
+            of the code does. 0 trains no critic.
         seed: the same.
         crops: the same.
         checkpoint: as for ``train_decoder_steps``.
@@ -134,12 +139,15 @@ def train_generator_steps(
     """
     Range(0.0, 10.0).check("feature_weight", feature_weight)
     Range(0.0, 1.0).check("feature_after", feature_after)
+    Range(0.0, 10.0).check("adversarial_weight", adversarial_weight)
     named = code_layer(model, layer)
     options = {
         "feature": named, "size": size, "epochs": epochs, "rate": rate, "seed": seed, "weight": float(feature_weight),
     }  # fmt: skip
     if feature_after:
         options["after"] = float(feature_after)
+    if adversarial_weight:
+        options["adversarial"] = float(adversarial_weight)
     called = name or f"generator of {model.name}"
     yield from _train(model, pictures, options, crops, checkpoint, called, chosen=bool(layer))
 

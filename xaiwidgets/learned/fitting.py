@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from xaiwidgets.learned.rivalry import Rivalry
     from xaiwidgets.learned.teaching import Pictures
     from xaiwidgets.model.model import Model
 
@@ -55,6 +56,8 @@ class Fitting:
         self.feature: str = options["feature"]
         self.rate: float = options["rate"]
         self.weight: float = options.get("weight", 0.0)
+        self.adversarial: float = options.get("adversarial", 0.0)
+        self.rivalry: Rivalry | None = None
         self.after: float = options.get("after", 0.0) * options["epochs"]
         self.losses: list[float] = []
         self.errors: list[float] = []
@@ -113,6 +116,11 @@ class Fitting:
         with torch.inference_mode(False):
             self.network = fresh(tuple(self.codes.shape[1:]), mean, center, scale, self.options["seed"]).to(mean.device)
             self.optimizer = torch.optim.Adam(self.network.parameters(), self.rate, betas=BETAS)
+            if self.adversarial:
+                from xaiwidgets.learned.rivalry import Rivalry
+
+                size, seed = tuple(mean.shape), self.options["seed"]
+                self.rivalry = Rivalry((size[0], size[1], size[2]), center, scale, BETAS, seed + 1)
         self.order = torch.Generator().manual_seed(self.options["seed"])
 
     def _look(self, images: NDArray[Any]) -> Generator[None, Any, tuple[Tensor, Tensor]]:
@@ -195,10 +203,16 @@ class Fitting:
                 # the gradient by the pictures is known; this has the same one by the network's weights
                 loss = loss + self.weight * (as_inputs(self.model, made) * slope).sum() / len(part)
             value += self.weight * error
+        rivalry = self.rivalry if len(self.losses) >= self.after else None
+        if rivalry is not None:
+            with torch.inference_mode(False), torch.enable_grad():
+                loss = loss + self.adversarial * rivalry.loss(made, codes)
         with torch.inference_mode(False), torch.enable_grad():
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+            if rivalry is not None:
+                rivalry.learn(wished, made, codes, float(self.optimizer.param_groups[0]["lr"]))
         return value
 
     def _made(self, codes: Tensor) -> Tensor:

@@ -48,6 +48,8 @@ def save(fit: Fitting, path: str) -> None:
         "rate": fit.rate,
         "seconds": fit.seconds,
     }
+    if fit.rivalry is not None:
+        kept["rivalry"] = fit.rivalry.state()
     unfinished = f"{path}.part"
     torch.save(kept, unfinished)
     os.replace(unfinished, path)  # noqa: PTH105 - an interruption leaves the old checkpoint whole
@@ -80,6 +82,8 @@ def resume(fit: Fitting, path: str) -> None:
     with torch.inference_mode(False):
         fit.network.load_state_dict(kept["network"])
         fit.optimizer.load_state_dict(kept["optimizer"])
+        if fit.rivalry is not None:
+            fit.rivalry.load(kept["rivalry"])
     fit.order.set_state(kept["order"])
     fit.losses, fit.errors = list(kept["losses"]), list(kept["errors"])
     fit.rate, fit.seconds = float(kept["rate"]), float(kept["seconds"])

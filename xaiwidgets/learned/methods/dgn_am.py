@@ -8,6 +8,11 @@ a small convolutional network, judged by ones with batch normalization; 255, 179
 architecture and 20, 29 and 24 by the same one, on cluttered digits (0.73) 32, 35 and 30 by another. For the bundled
 ImageNet network, from crops of eight photos (0.54, mean picture 0.70), it raises logits by two to three with a bound
 of 1 and steps of 0.1, and reaches no class.
+
+An adversarial loss of weight 0.003 and 0.01 makes pictures of digits as sharp as real ones (squared differences of
+neighbors over variance: 0.239 without, 0.251 and 0.252 with, 0.254 of real ones). It changes neither the held-out error
+(0.218, 0.222, 0.223) nor how often three networks of another architecture believe 50 pictures (114, 116 and 112 of
+150), and takes twice the time.
 """
 
 from __future__ import annotations
@@ -51,7 +56,8 @@ class DgnAm(Resumable):
     before the network sees it, and the gradient goes through as if it were not. ``curves`` has the probability where
     the target is a class, also under a second network if one is named. Beside it stands the code. Other than in the
     paper, step sizes are in standard deviations of the code, since codes of other networks have other scales, and the
-    generator was trained without an adversarial loss. How often other networks believe it: see the top of this file.
+    generator is trained without an adversarial loss unless ``train_generator`` is asked for one. How often other
+    networks believe it: see the top of this file.
 
     Raises:
         NotApplicable: no generator was trained for this network. InvalidKnob: it is one for another.
