@@ -278,7 +278,7 @@ def mouse(band, event, **state):
     band.tiles.canvas._handle_custom_msg({"event": event, **state}, [])
 
 
-def until(condition, seconds=5):
+def until(condition, seconds=30):
     """Poll until the condition holds; return whether it did."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

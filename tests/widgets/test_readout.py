@@ -115,7 +115,7 @@ def test_the_value_under_the_pointer(place, value):
     assert "<b>" not in readout.cursor.value
 
 
-def comes(readout, words, seconds=5):
+def comes(readout, words, seconds=30):
     """Wait until the value under the pointer holds these words."""
     end = time.monotonic() + seconds
     while words not in readout.cursor.value and time.monotonic() < end:
@@ -160,7 +160,7 @@ def test_pointer_values_are_thinned_out_the_last_comes_and_there_are_none_withou
     for place in np.linspace(0, 1, 50):
         readout.point(place, place)
     comes(readout, "<b>2.0")
-    assert len(seen) < 5
+    assert len(seen) < 25
     readout.point(0, 0)
     readout.point(0.5, 0.5)
     readout.leave()
