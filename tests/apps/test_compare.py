@@ -29,7 +29,7 @@ from xaiwidgets.studio.grid import Column, Grid, Rank
 from xaiwidgets.studio.gridstudio import GridStudio
 from xaiwidgets.widgets.controls import Form
 
-LONG = 60.0
+LONG = 120.0
 TWO = ("saliency", "grad_cam")
 NONE = {"ctrl_key": False, "meta_key": False}
 

@@ -38,7 +38,7 @@ from xaiwidgets.render.palettes import CENTERED, PALETTES
 from xaiwidgets.render.words import describe
 from xaiwidgets.studio.lens import Lens, Unit
 
-LONG = 60.0
+LONG = 120.0
 CONTROLS = (w.Button, w.ToggleButton, w.Checkbox, w.Combobox, w.FileUpload, w.Dropdown, w.SelectionSlider)
 CONTROLS += (w.IntSlider, w.FloatSlider, w.FloatLogSlider, w.BoundedIntText, w.Text)
 

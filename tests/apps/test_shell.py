@@ -9,7 +9,7 @@ from ipywidgets.widgets import widget as registry
 from xaiwidgets.apps.shell import PAGES, App
 from xaiwidgets.model import zoo
 
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from xaiwidgets.studio.knowledge import VIEW
 from xaiwidgets.synthesis.presets import PRESETS, PRINTED
 from xaiwidgets.widgets.snapshots import MOST
 
-LONG = 30.0
+LONG = 120.0
 KNOBS = {k.name: k for k in card(METHOD).knobs}
 LIVE = {name for name, k in KNOBS.items() if k.live}
 

@@ -20,7 +20,7 @@ from xaiwidgets.apps.synthesislab import SynthesisLab
 from xaiwidgets.learned.decoding import DecoderTraining
 from xaiwidgets.learned.store import get, offered
 
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture(autouse=True)

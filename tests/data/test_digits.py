@@ -161,9 +161,9 @@ def test_resizing_is_linear_between_pixel_centers():
 def test_the_default_sizes_take_seconds():
     for split, count in COUNTS.items():
         assert len(digits("pairs", split)) == count
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(digits("single", "train")) == 2500
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(

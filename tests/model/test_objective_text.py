@@ -110,11 +110,11 @@ def test_every_class_can_be_written(model, index):
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text, words):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidTarget, match=words) as caught:
         xw.parse_objective(text)
     assert len(str(caught.value)) < 700
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_only_text_is_read():

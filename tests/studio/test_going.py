@@ -14,7 +14,7 @@ from xaiwidgets.studio import going
 from xaiwidgets.studio import studio as module
 from xaiwidgets.studio.lens import Lens
 
-LONG = 30.0
+LONG = 120.0
 STEPS = 12
 LENS = Lens(method="meaningful_perturbation", target=(3,)).with_knobs(iterations=STEPS)
 

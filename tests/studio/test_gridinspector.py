@@ -10,7 +10,7 @@ from xaiwidgets.studio.grid import Column, Grid
 from xaiwidgets.studio.gridinspector import GridInspector
 from xaiwidgets.studio.gridstudio import GridStudio
 
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture(scope="module")

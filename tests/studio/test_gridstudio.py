@@ -19,7 +19,7 @@ from xaiwidgets.studio import gridstudio as module
 from xaiwidgets.studio.grid import Column, Grid, Rank
 from xaiwidgets.studio.gridstudio import GridStudio
 
-LONG = 30.0
+LONG = 120.0
 TWO = Grid(methods=(Column("saliency"), Column("grad_cam")))
 RISE = Column.of("rise", samples=20, cells=3)
 

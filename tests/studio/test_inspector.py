@@ -15,7 +15,7 @@ from xaiwidgets.studio.inspector import Inspector
 from xaiwidgets.studio.lens import Lens
 from xaiwidgets.studio.studio import Studio
 
-LONG = 60.0
+LONG = 120.0
 
 
 @pytest.fixture(scope="module")

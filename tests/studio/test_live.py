@@ -14,7 +14,7 @@ from xaiwidgets.studio import live
 from xaiwidgets.studio.live import EVENTS, FRAMES_A_SECOND, MOST_FRAMES, Ask, LiveRun
 from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
 
-LONG = 20.0
+LONG = 120.0
 
 
 def ask(target=3, image=None, **knobs):

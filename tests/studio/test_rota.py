@@ -7,7 +7,7 @@ import pytest
 
 from xaiwidgets.studio.rota import Rota
 
-LONG = 20.0
+LONG = 120.0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from xaiwidgets.studio.runner import Runner, SyncRunner
 
-LONG = 20.0
+LONG = 120.0
 
 
 class Errors(list):
@@ -300,13 +300,13 @@ def test_anything_that_is_put_ends_what_was_for_later(runner):
     assert other.done == [0, 1, 2]
     assert early.closed.is_set()
     assert early.done == [0]  # it ended at its next step
-    runner.later(late, 0.3)
+    runner.later(late, 0.6)  # long enough for what follows also on a busy machine
     runner.put(other)
     assert runner.wait(LONG)
-    assert not late.begun[0].wait(0.5)
-    runner.later(late, 0.1)
+    assert not late.begun[0].wait(0.8)
+    runner.later(late, 0.6)
     runner.stop()
-    assert not late.begun[0].wait(0.3)
+    assert not late.begun[0].wait(0.8)
 
 
 def test_urgent_jobs_slip_in_between_the_steps_of_what_was_for_later(runner):

@@ -16,7 +16,7 @@ from xaiwidgets.studio import studio as module
 from xaiwidgets.studio.lens import Lens, Unit
 from xaiwidgets.studio.studio import KEPT, Studio
 
-LONG = 30.0
+LONG = 120.0
 OCCLUSION = Lens(method="occlusion").with_knobs(window_height=12, window_width=12, stride_height=6, stride_width=6)
 
 

@@ -15,7 +15,7 @@ from xaiwidgets.studio.rota import Rota
 from xaiwidgets.studio.timeline import MOST_FRAMES, Timeline, pixels_of, size_of
 from xaiwidgets.synthesis.activation_maximization import ActivationMaximization
 
-LONG = 20.0
+LONG = 120.0
 PLANNED = 24
 #: What a person moves in the runs here: after so many steps, what to which value.
 MOVED = {5: {"decay": 0.1}, 9: {"blur_width": 3.0, "jitter": 0}, 16: {"decay": 0.0}}

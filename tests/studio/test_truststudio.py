@@ -17,7 +17,7 @@ from xaiwidgets.studio.lens import Lens
 from xaiwidgets.studio.tables import Table
 from xaiwidgets.studio.truststudio import TrustStudio
 
-LONG = 60.0
+LONG = 120.0
 RANDOMIZED = "model_parameter_randomization"
 
 

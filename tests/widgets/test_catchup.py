@@ -12,7 +12,7 @@ from xaiwidgets.widgets import catchup
 from xaiwidgets.widgets.catchup import CatchUp
 from xaiwidgets.widgets.closing import close_tree
 
-LONG = 30.0
+LONG = 120.0
 
 
 @pytest.fixture

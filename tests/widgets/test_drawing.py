@@ -8,7 +8,7 @@ from ipycanvas import Canvas
 
 from xaiwidgets.widgets.drawing import _CANVAS_MANAGER, HANDLE, UI_LOCK, Stage, corners, hold
 
-LONG = 20.0
+LONG = 120.0
 
 
 @pytest.fixture

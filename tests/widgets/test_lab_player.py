@@ -9,7 +9,7 @@ import pytest
 from xaiwidgets.widgets.lab import player as module
 from xaiwidgets.widgets.lab.player import MOST, Player
 
-LONG = 20.0
+LONG = 120.0
 
 
 @pytest.fixture
