@@ -514,7 +514,7 @@ def test_close_ends_everything(digits):
     page.put(methods=list(TWO))
     page.close()
     for thread in set(threading.enumerate()) - threads:
-        thread.join(5)
+        thread.join(30)
     assert set(threading.enumerate()) <= threads
     assert [registry._instances[key] for key in set(registry._instances) - widgets] == []
 

@@ -34,7 +34,7 @@ def make_app(digits):
 def ended(before):
     """Return whether all threads that were not there before have ended, or do so at once."""
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)
+        thread.join(30)
     return set(threading.enumerate()) <= before
 
 

@@ -587,7 +587,7 @@ def test_close_leaves_no_thread_and_no_widget(digits):
     app.lane.view.stage.show(np.zeros((VIEW, VIEW, 3), np.uint8))
     app.close()
     for thread in set(threading.enumerate()) - threads:
-        thread.join(5)  # a canceled timer takes a moment
+        thread.join(30)  # a canceled timer takes a moment
     assert set(threading.enumerate()) <= threads
     left = [registry._instances[key] for key in set(registry._instances) - before]
     assert left == []

@@ -45,11 +45,11 @@ def test_a_person_is_heard_while_the_worker_shows_a_value():
     def show():
         with control._quiet:
             inside.set()
-            done.wait(5)
+            done.wait(30)
 
     worker = threading.Thread(target=show)
     worker.start()
-    inside.wait(5)
+    inside.wait(30)
     control.widget.value = 7  # as a browser sets it
     done.set()
     worker.join()
