@@ -343,6 +343,13 @@ def test_channels_first_and_positions_first_give_the_same_map(upsampling, monkey
     few = cameras.fused(pairs, (30, 41), upsampling)
     monkeypatch.setattr(cameras, "AT_ONCE", 1)
     torch.testing.assert_close(cameras.fused(pairs, (30, 41), upsampling), few, rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(cameras, "AT_ONCE", 400)  # few positions with two of the sizes, many with all three
+    growing = cameras.Fusion((30, 41), upsampling)
+    for number, pair in enumerate(pairs, 1):
+        growing.add(pair)
+        torch.testing.assert_close(growing.map(), cameras.fused(pairs[:number], (30, 41), upsampling))
+        assert (growing.total is None) == (number == 3)
+    torch.testing.assert_close(growing.map(), few, rtol=1e-12, atol=1e-12)
     enlarge = {"mode": upsampling, **({"align_corners": False} if upsampling == "bilinear" else {})}
     one, other = (
         sum(functional.interpolate(kind, size=(30, 41), **enlarge) for kind in kinds) / 3
