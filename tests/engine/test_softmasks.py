@@ -66,12 +66,12 @@ def test_a_disc_lies_in_the_middle():
     assert float(grid.disc(0.5).sum()) == pytest.approx(float(disc.sum()) / 4, rel=0.25)
 
 
-def smooth_maximum(seeds, size, step, sigma):
+def smooth_maximum(seeds, size, step, sigma, edge):
     """Do it pixel by pixel, over all seeds near enough; beyond the border lie seeds of 0."""
     reach = max(1, -(-4 * sigma // (3 * step)))
     rows = []
-    for y in range(size[0]):
-        for x in range(size[1]):
+    for y in range(-edge, size[0] + edge):
+        for x in range(-edge, size[1] + edge):
             values = []
             for i in range(y // step - reach, y // step + reach + 1):
                 for j in range(x // step - reach, x // step + reach + 1):
@@ -82,19 +82,22 @@ def smooth_maximum(seeds, size, step, sigma):
                     values.append(kernel * seeds[i, j] if inside else seeds.new_zeros(()))
             stacked = torch.stack(values)
             rows.append(((20 * stacked).softmax(0) * stacked).sum())
-    return torch.stack(rows).reshape(size)
+    return torch.stack(rows).reshape(size[0] + 2 * edge, size[1] + 2 * edge)
 
 
-@pytest.mark.parametrize(("size", "step", "sigma"), [((9, 12), 3, 6), ((8, 7), 4, 3)])
-def test_seeds_are_joined_by_the_smooth_maximum(size, step, sigma):
-    grid = Seeds(size, step, sigma, LIKE)
+@pytest.mark.parametrize(
+    ("size", "step", "sigma", "margin"), [((9, 12), 3, 6, 0), ((8, 7), 4, 3, 0), ((8, 7), 4, 3, 3)]
+)
+def test_seeds_are_joined_by_the_smooth_maximum(size, step, sigma, margin):
+    grid = Seeds(size, step, sigma, LIKE, margin)
     seeds = random(*grid.shape).requires_grad_()
-    wanted = smooth_maximum(seeds, size, step, sigma)
+    wanted = smooth_maximum(seeds, size, step, sigma, -(-margin // step) * step)
     mask, by_seeds = grid.mask(seeds.detach())
     torch.testing.assert_close(mask, wanted.detach(), rtol=0, atol=1e-12)
-    slopes = random(*size, seed=1) - 0.5
+    slopes = random(*mask.shape, seed=1) - 0.5
     (back,) = torch.autograd.grad((wanted * slopes).sum(), seeds)
     torch.testing.assert_close(grid.back(slopes, by_seeds), back, rtol=0, atol=1e-12)
+    assert torch.equal(mask[grid.picture], Seeds(size, step, sigma, LIKE).mask(seeds.detach())[0])
 
 
 def test_one_seed_is_a_soft_disc():
@@ -125,27 +128,27 @@ def test_the_variations_slope(power):
     torch.testing.assert_close(slopes, torch.autograd.grad(wanted, cells)[0])
 
 
-@pytest.mark.parametrize("area", [0.1, 0.25, 0.6])
-def test_area_error_by_its_definition(area):
+@pytest.mark.parametrize(("area", "held"), [(0.1, 0), (0.25, 5), (0.6, 5)])
+def test_area_error_by_its_definition(area, held):
     mask = random(8, 10)
     top = round(area * 80)
     ideal = torch.cat([torch.ones(top), torch.zeros(80 - top)]).double()
     ordered = mask.flatten().sort(descending=True).values
-    error, slopes = area_error(mask, area)
-    torch.testing.assert_close(error, (ordered - ideal).square().mean() + 5 * (mask.mean() - area) ** 2)
+    error, slopes = area_error(mask, 80 * area, 80, held)
+    torch.testing.assert_close(error, (ordered - ideal).square().mean() + held * (mask.mean() - area) ** 2)
     flat, wanted = mask.flatten(), []
     for value in flat:
         near = (ordered - value).abs() <= NEARLY
-        wanted.append(2 * (value - ideal[near].mean() + 5 * (mask.mean() - area)) / 80)
+        wanted.append(2 * (value - ideal[near].mean() + held * (mask.mean() - area)) / 80)
     torch.testing.assert_close(slopes.flatten(), torch.stack(wanted))
 
 
 def test_a_sharp_mask_of_the_area_is_at_rest_and_an_even_one_too():
     sharp = torch.zeros((10, 10), dtype=torch.float64)
     sharp[:2] = 1
-    error, slopes = area_error(sharp, 0.2)
+    error, slopes = area_error(sharp, 20, 100)
     assert float(error) == 0
     assert not slopes.any()
     even = torch.full((10, 10), 0.2, dtype=torch.float64)
-    assert area_error(even, 0.2)[1].abs().max() < 1e-12
-    assert (area_error(even, 0.5)[1] < 0).all()
+    assert area_error(even, 20, 100)[1].abs().max() < 1e-12
+    assert (area_error(even, 50, 100)[1] < 0).all()

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
 #: How sharply the smooth maximum prefers the largest of its values (Fong, Patrick, Vedaldi 2019, section 3.2).
 SHARPNESS = 20.0
-#: Values of a mask that differ by less than this are as good as equal where pixels are ranked. With 0.02 the region is
-#: fixed too early (kept, it held a log probability lower by 0.9 on average), with 0.3 too late on some photos.
-NEARLY = 0.1
-#: How much the square of a mask's mean less its area counts, against the mean square of pixels.
-HELD = 5.0
+#: Values of a mask that differ by less than this are equal where pixels are ranked. Wide bands, such as 0.1, let a mask
+#: rest at an even gray, and all of the photo half hidden tells the network little of where the class lies.
+NEARLY = 1e-3
 
 
 class Cells:
@@ -63,19 +61,22 @@ class Seeds:
 
     ``m(u) = smax_i k(|u - i| / sigma) s_i`` with ``k(z) = exp(-2 max(0, z - 1/2)²)`` and the smooth maximum
     ``smax v = Σ v exp(20 v) / Σ exp(20 v)`` (Fong, Patrick, Vedaldi 2019, eqs. 6 and 7). Only seeds up to 1 1/3 sigma
-    away, along each axis, count for a pixel; beyond the border lie seeds of 0.
+    away, along each axis, count for a pixel; beyond the border lie seeds of 0. The mask can have a margin around the
+    picture, so that what a disc at the border covers out there can be counted, too.
 
     Args:
         size: (H, W) of the picture.
         step: pixels between seeds.
         sigma: width of a disc in pixels.
         like: a tensor of the type and device that is wanted.
+        margin: at least how many pixels wide; whole steps.
     """
 
-    def __init__(self, size: tuple[int, int], step: int, sigma: float, like: Tensor) -> None:
+    def __init__(self, size: tuple[int, int], step: int, sigma: float, like: Tensor, margin: float = 0) -> None:
         self.size, self.step = size, step
         self.shape = -(-size[0] // step), -(-size[1] // step)
         self.reach = max(1, math.ceil(4 / 3 * sigma / step))
+        self.beyond = math.ceil(margin / step)  # in seeds
         # of all pixels around one seed, from the seeds around it: the same everywhere
         inside = torch.arange(step, dtype=torch.float64) - (step - 1) / 2
         away = inside[None, :] - step * torch.arange(-self.reach, self.reach + 1, dtype=torch.float64)[:, None]
@@ -83,28 +84,38 @@ class Seeds:
         kernel = torch.exp(-2 * (distance - 0.5).clamp_min(0) ** 2)
         self.kernel = kernel.flatten(0, 1)[:, None, :, None, :].to(like)  # (offsets, 1, step, 1, step)
 
+    @property
+    def picture(self) -> tuple[slice, slice]:
+        """Where the picture lies in the mask."""
+        edge = self.beyond * self.step
+        return slice(edge, edge + self.size[0]), slice(edge, edge + self.size[1])
+
     def mask(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mask ``(H, W)`` of seeds ``(h, w)``, and its derivatives by the seeds around, for ``back``."""
-        height, width = self.shape
-        side = 2 * self.reach + 1
-        around = functional.unfold(seeds[None, None], side, padding=self.reach)
+        """Return the mask, ``(H, W)`` and the margin around, of seeds ``(h, w)``, and its derivatives, for ``back``."""
+        (height, width), side = self._cells, 2 * self.reach + 1
+        around = functional.unfold(seeds[None, None], side, padding=self.reach + self.beyond)
         values = self.kernel * around.reshape(-1, height, 1, width, 1)
         weights = (SHARPNESS * values).softmax(dim=0)
         mask = (weights * values).sum(dim=0)
         slopes = values.sub_(mask).mul_(SHARPNESS).add_(1).mul_(weights).mul_(self.kernel)
-        return self._cut(mask.reshape(height * self.step, width * self.step)).clamp(0, 1), slopes
+        rows, columns = self._lengths
+        return mask.reshape(height * self.step, width * self.step)[:rows, :columns].clamp(0, 1), slopes
 
     def back(self, slopes: Tensor, by_seeds: Tensor) -> Tensor:
-        """Return derivatives by the seeds from those by the mask's pixels ``(H, W)``."""
-        height, width = self.shape
-        right, below = width * self.step - self.size[1], height * self.step - self.size[0]
-        padded = functional.pad(slopes, (0, right, 0, below)).reshape(height, self.step, width, self.step)
-        around = (by_seeds * padded).sum(dim=(2, 4)).reshape(1, -1, height * width)
-        side = 2 * self.reach + 1
-        return functional.fold(around, self.shape, side, padding=self.reach)[0, 0]
+        """Return derivatives by the seeds from those by the pixels of the mask."""
+        (height, width), (rows, columns), side = self._cells, self._lengths, 2 * self.reach + 1
+        padded = functional.pad(slopes, (0, width * self.step - columns, 0, height * self.step - rows))
+        around = by_seeds * padded.reshape(height, self.step, width, self.step)
+        around = around.sum(dim=(2, 4)).reshape(1, -1, height * width)
+        return functional.fold(around, self.shape, side, padding=self.reach + self.beyond)[0, 0]
 
-    def _cut(self, mask: Tensor) -> Tensor:
-        return mask[: self.size[0], : self.size[1]].contiguous()
+    @property
+    def _cells(self) -> tuple[int, int]:
+        return self.shape[0] + 2 * self.beyond, self.shape[1] + 2 * self.beyond
+
+    @property
+    def _lengths(self) -> tuple[int, int]:
+        return self.size[0] + 2 * self.beyond * self.step, self.size[1] + 2 * self.beyond * self.step
 
 
 def total_variation(cells: Tensor, power: float) -> tuple[Tensor, Tensor]:
@@ -123,21 +134,22 @@ def total_variation(cells: Tensor, power: float) -> tuple[Tensor, Tensor]:
     return total, slopes
 
 
-def area_error(mask: Tensor, area: float) -> tuple[Tensor, Tensor]:
-    """Return how far a mask ``(H, W)`` is from being 1 on a share ``area`` of its pixels and 0 elsewhere, with slopes.
+def area_error(mask: Tensor, pixels: float, whole: int, held: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return how far a mask is from being 1 on so many of its pixels and 0 elsewhere, with slopes.
 
-    That is the mean square of the sorted mask less the sorted ideal (Fong, Patrick, Vedaldi 2019, eq. 4), and five
-    times the square of the mean less the area: soft edges alone would let the mean drift. In the slopes, a pixel's
-    ideal is the mean of those of all pixels of nearly its value: which of them leads is chance.
+    That is the sum of squares of the sorted mask less the sorted ideal (Fong, Patrick, Vedaldi 2019, eq. 4), as a share
+    of ``whole``, the pixels of the photo; and ``held`` times the square of the sum of the mask less the pixels, as such
+    a share: soft edges alone would let the area drift. In the slopes, a pixel's ideal is the mean of those of all
+    pixels of its value: which of them leads is chance.
     """
     values, order = mask.flatten().sort(descending=True, stable=True)
-    up, top = -values, round(area * values.numel())
+    up, top = -values, round(pixels)
     first, last = torch.searchsorted(up, up - NEARLY), torch.searchsorted(up, up + NEARLY, right=True)
     ideal = (last.clamp_max(top) - first).clamp_min_(0).to(mask) / (last - first)
-    over = mask.mean() - area
-    slopes = torch.empty_like(values).scatter_(0, order, 2 * (values - ideal + HELD * over) / len(values))
-    error = ((values[:top] - 1).square().sum() + values[top:].square().sum()) / len(values)
-    return error + HELD * over**2, slopes.reshape(mask.shape)
+    over = (mask.sum() - pixels) / whole
+    slopes = torch.empty_like(values).scatter_(0, order, 2 * (values - ideal + held * over) / whole)
+    error = ((values[:top] - 1).square().sum() + values[top:].square().sum()) / whole
+    return error + held * over**2, slopes.reshape(mask.shape)
 
 
 def _enlarging(side: int, cell: int, sigma: float) -> Tensor:
