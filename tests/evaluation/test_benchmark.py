@@ -117,11 +117,42 @@ def test_what_does_not_apply_is_a_row_that_says_so(model, tmp_path):
     )
 
 
+def write_png(path, pixels):
+    Image.fromarray((pixels * 255).astype(np.uint8)).save(path)
+
+
 def test_a_folder_is_read_picture_by_picture(model, scenes, tmp_path):
     for number, scene in enumerate(scenes):
-        Image.fromarray((scene.pixels * 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        write_png(tmp_path / f"{number}.png", scene.pixels)
     found = xw.benchmark(model, tmp_path, ["saliency"], ["pointing_game"])
     assert [row.image for row in found.rows] == ["0.png", "1.png", "2.png"]
+
+
+def test_a_picture_that_cannot_be_read_ends_no_others(model, scenes, tmp_path):
+    folder, path = tmp_path / "photos", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    for number, scene in enumerate(scenes[:2]):
+        write_png(folder / f"{number}.png", scene.pixels)
+    (folder / "00.jpg").write_bytes(b"no picture")
+    ask = lambda: xw.benchmark(model, folder, ["saliency", "grad_cam"], ["input_invariance"], path=path)
+    found = ask()
+    assert len(found) == found.planned == 6
+    bad = [row for row in found.rows if row.image.endswith("00.jpg")]
+    assert [(row.method, row.verdict) for row in bad] == [
+        ("saliency", "not applicable"),
+        ("grad_cam", "not applicable"),
+    ]
+    assert all("00.jpg" in row.note and "got something else" in row.note for row in bad)
+    assert [(line["missing"], line["direction"]) for line in found.summary()] == [(1, "lower"), (1, "lower")]
+    assert len(path.read_text().splitlines()) == 4  # what can be read tomorrow is no row of the file
+    write_png(folder / "00.png", scenes[2].pixels)
+    (folder / "00.png").replace(folder / "00.jpg")
+    again = ask()
+    assert again.reused == 4
+    assert [line["missing"] for line in again.summary()] == [0, 0]
+    with pytest.raises(xw.errors.InvalidImage, match="got something else"):
+        (folder / "bad.jpg").write_bytes(b"no picture")
+        xw.benchmark(model, folder / "bad.jpg", ["saliency"], ["input_dominance"])
 
 
 def test_rows_are_saved_as_csv_and_as_lines(model, scenes, tmp_path):

@@ -60,7 +60,8 @@ def benchmark_steps(
 ) -> Iterator[Benchmark]:
     """Yield the table so far after each piece of work; closing the generator cancels the rest.
 
-    Each map is computed once for all metrics. What goes wrong in one row is written into it and ends no other.
+    Each map is computed once for all metrics. What goes wrong in one row is written into it and ends no other. Of
+    several pictures, one that cannot be read has rows that say so; they are tried again the next time.
 
     Args:
         model: from ``load_model`` or ``Model(module)``.
@@ -85,8 +86,19 @@ def benchmark_steps(
     planned = len(pictures) * len(explainers) * len(asked)
     rows: list[Row] = []
     reused = 0
-    for read, target in zip(pictures, wanted, strict=True):
-        picture = read()
+    for (name, read), target in zip(pictures, wanted, strict=True):
+        try:
+            picture = read()
+        except InvalidImage as error:
+            if len(pictures) == 1:
+                raise
+            lost = Row(model.name, weights, name, "", _asked(target), "", {}, "", {}, seed)
+            for method in explainers:
+                for metric in asked:
+                    row = _about(lost, method, metric)
+                    rows.append(dataclasses.replace(row, note=str(error), verdict="not applicable"))
+            yield Benchmark(rows, planned, reused)
+            continue
         for method in explainers:
             case: Case | None = None
             for metric in asked:
@@ -142,18 +154,24 @@ def _rows(case: Case, metric: Any, question: Row) -> Iterator[Row | None]:
 def _question(
     model: str, weights: str, picture: Picture | Scene, target: Any, method: Any, metric: Any, seed: int
 ) -> Row:
-    return Row(
-        model=model,
-        weights=weights,
-        image=picture.name,
-        digest=picture.digest,
-        asked="" if target is None else str(getattr(target, "name", target)),
+    empty = Row(model, weights, picture.name, picture.digest, _asked(target), "", {}, "", {}, seed)
+    return _about(empty, method, metric)
+
+
+def _about(row: Row, method: Any, metric: Any) -> Row:
+    """Return the row of a method and a metric."""
+    return dataclasses.replace(
+        row,
         method=type(method).card.id,
         method_knobs={k.name: getattr(method, k.name) for k in knobs_of(method)},
         metric=type(metric).card.id,
         metric_knobs={k.name: getattr(metric, k.name) for k in knobs_of(metric)},
-        seed=seed,
+        direction=type(metric).card.direction,
     )
+
+
+def _asked(target: Any) -> str:
+    return "" if target is None else str(getattr(target, "name", target))
 
 
 def _method(wanted: Any) -> Any:
@@ -184,8 +202,8 @@ def _targets(given: Any, count: int) -> list[Any]:
     return list(given)
 
 
-def _pictures(images: Any) -> list[Callable[[], Picture | Scene]]:
-    """Return functions that read the pictures: a folder may hold more than memory does."""
+def _pictures(images: Any) -> list[tuple[str, Callable[[], Picture | Scene]]]:
+    """Return names, and functions that read the pictures: a folder may hold more than memory does."""
     from xaiwidgets.model.references import ReferenceSet, find_references, reference_sets, unnamed
 
     if isinstance(images, str) and images in {one.name for one in reference_sets()}:
@@ -195,12 +213,17 @@ def _pictures(images: Any) -> list[Callable[[], Picture | Scene]]:
     if isinstance(images, ReferenceSet):
         if images.baselines:
             raise InvalidImage(f"images must be pictures; the set {images.name!r} holds plain baselines.")
-        return [partial(images.picture, number) for number in range(len(images))]
+        return [(name, partial(images.picture, number)) for number, name in enumerate(images.names)]
     if isinstance(images, (str, os.PathLike, Scene)) or not isinstance(images, (list, tuple)):
         images = [images]
     if not images:
         raise InvalidImage("images must be a folder, the name of a reference set, or a list of at least one picture.")
-    return [partial(_read, one) for one in images]
+    return [(_name(one), partial(_read, one)) for one in images]
+
+
+def _name(image: Any) -> str:
+    """Return what a picture is called before it is read."""
+    return str(image) if isinstance(image, (str, os.PathLike)) else str(getattr(image, "name", type(image).__name__))
 
 
 def _read(image: Any) -> Picture | Scene:
