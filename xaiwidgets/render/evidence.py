@@ -83,12 +83,13 @@ def _row(name: str, score: Score) -> str:
     # a note is read in the tooltip, unless it says why there is no verdict or only half of one
     shown = [note for note in notes if verdict in ("not applicable", "unjudged")]
     extra = f"<br><span class='xai-muted'>{escape(shown[0])}</span>" if shown else ""
+    asks = "" if extra else "xai-asks"  # in one line, so that all tests are in sight; a note takes several
     return (
         f"<tr class='xai-{verdict.split()[0]}'><td class='xai-verdict'>{words}</td>"
-        f'<td class=n title="{tip}">{escape(card.title)}</td><td>{escape(_asks(name))}{extra}</td>'
+        f'<td class=n title="{tip}">{escape(card.title)}</td><td class="{asks}">{escape(_asks(name))}{extra}</td>'
         f"<td class=n>{escape(value(score))}</td>"
         f'<td class=n title="{escape(source, quote=True)}">{escape(_limit(limit))}</td>'
-        f"<td class='xai-muted n'>{beside}</td></tr>"
+        f"<td class='xai-muted n xai-beside'>{beside}</td></tr>"
     )
 
 
