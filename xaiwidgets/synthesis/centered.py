@@ -43,19 +43,23 @@ class Phase:
     margin: bool = False
 
 
-#: Of Nguyen et al. 2016, as in their released code but for the last weight, which goes from 0.01 to 2 there.
+#: Of Nguyen et al. 2016, as in their released code.
 PHASES = (
     Phase(190, 1.0, (11.0, 11.0), (0.001, 0.05)),
     Phase(150, 1.2, (6.0, 6.0), (0.01, 0.08)),
     Phase(150, 1.44, (1.0, 1.0), (0.01, 2.0)),
     Phase(30, 1.44, (3.0, 3.0), (0.1, 2.0), 1 / 3, margin=True),
-    Phase(10, 1.44, (6.0, 3.0), (2.0, 2.0)),
+    Phase(10, 1.44, (6.0, 3.0), (0.01, 2.0)),
 )
+#: So many phases at the end are never shortened: they begin with strong denoising, which wipes out details, and fewer
+#: steps do not bring them back.
+WHOLE = 2
 
 
 def lengths(pace: float) -> tuple[int, ...]:
-    """Return how many steps each phase has at this pace; at least one."""
-    return tuple(max(1, round(phase.steps * pace)) for phase in PHASES)
+    """Return how many steps each phase has at this pace: at least one, and of the last two phases all."""
+    drawn = [max(1, round(phase.steps * pace)) for phase in PHASES[:-WHOLE]]
+    return (*drawn, *(round(phase.steps * max(1.0, pace)) for phase in PHASES[-WHOLE:]))
 
 
 class Centered(Run):
