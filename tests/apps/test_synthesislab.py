@@ -19,6 +19,7 @@ from tiny_synthesizers import registered
 from torch import nn
 
 import xaiwidgets as xw
+from xaiwidgets.apps.lanes import LARGE_FIRST
 from xaiwidgets.apps.synthesislab import METHOD, SynthesisLab
 from xaiwidgets.core.cards import card, cards
 from xaiwidgets.errors import UnknownMethod
@@ -650,7 +651,8 @@ def test_every_method_runs_goes_back_forks_and_is_done_again(made, make_app):
     assert app.run.result is not None, app.status.line.value
     assert app.status._kind == "idle", app.status.line.value
     last = app.run.result
-    np.testing.assert_array_equal(on_screen(app), screen(app, app.lane.seen(last.image)))
+    large = last.beside[LARGE_FIRST[made.id] - 1] if made.id in LARGE_FIRST else last
+    np.testing.assert_array_equal(on_screen(app), screen(app, app.lane.seen(large.image)))
     content = recorded(app)
     app.scrubber.slider.value = 1
     assert (app.run.result.step, app.status._kind) == (1, "idle"), app.status.line.value
@@ -777,6 +779,38 @@ def test_exhibits_are_tiles_and_one_can_be_large(tiny, make_app):
     app.picker._chips["activation_maximization"].click()
     assert folded(view.exhibits.box)
     np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(app.run.result.image)))
+
+
+def test_a_picture_that_is_too_faint_for_the_eye_is_shown_stretched_until_another_is_chosen(make_app):
+    app = make_app(method="class_model_visualization")
+    exhibits = app.lane.view.exhibits
+    for begins in (app.start.click, app.start.click):  # the first step has no exhibit yet
+        begins()
+        stretched, image = app.run.result.beside[0].image, app.run.result.image
+        assert (exhibits.large, exhibits.slider.value) == (1, 1)
+        np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(stretched)))
+    assert "contrast stretched" in app.lane.title
+    exhibits.slider.value = 0
+    np.testing.assert_array_equal(on_screen(app), enlarged(app.lane.seen(image)))
+    app.fork()
+    assert [lane.view.exhibits.large for lane in app.lanes] == [0, 0]
+    app.start.click()
+    assert app.lane.view.exhibits.large == 0
+    app.picker._chips["activation_maximization"].click()
+    app.picker._chips["class_model_visualization"].click()
+    assert app.lane.view.exhibits.large == 1
+
+
+def test_the_slider_of_exhibits_stands_where_the_large_one_is_with_another_method(tiny, make_app):
+    app = make_app(method="fade_in", autostart=True)
+    app.lane.view.exhibits.slider.value = 3
+    app.start.click()
+    assert (app.lane.view.exhibits.large, app.lane.view.exhibits.slider.value) == (3, 3)
+    app.picker._chips["class_model_visualization"].click()
+    app.start.click()
+    app.picker._chips["fade_in"].click()
+    app.start.click()
+    assert (app.lane.view.exhibits.large, app.lane.view.exhibits.slider.value) == (0, 0)
 
 
 def test_a_step_that_fails_keeps_the_picture_and_says_why(tiny, make_app):

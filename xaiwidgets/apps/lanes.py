@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two pictures of what stands beside a run that goes on.
 PACE = 0.25
+#: The exhibit that is large to begin with, where the picture itself is too faint for the eye even when stretched.
+LARGE_FIRST = {"class_model_visualization": 1}
 
 
 @dataclass(eq=False)

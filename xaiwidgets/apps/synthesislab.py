@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from xaiwidgets.apps.lanes import Lane, wish_of
+from xaiwidgets.apps.lanes import LARGE_FIRST, Lane, wish_of
 from xaiwidgets.apps.runfiles import RunFiles
 from xaiwidgets.apps.training import TrainPanel
 from xaiwidgets.apps.trainings import MISSING, todo
@@ -99,7 +99,7 @@ class SynthesisLab(w.VBox):
         self._nav = nav
         self._forms: dict[str, tuple[Form, Form]] = {}
         self._build(target, pictures)
-        self.lane = self._add(run, method, self.goal.wish, key)
+        self.lane = self._add(run, method, self.goal.wish, key, LARGE_FIRST.get(method, 0))
         self.lane.preset = "calm"
         self._build_page()
         self.add_class("xai-root")
@@ -174,6 +174,7 @@ class SynthesisLab(w.VBox):
             sample = photo.name in self.album.keys and self.album.get(photo.name).digest == photo.digest
             lane.image = self.album.add(photo.name if sample else photo)
         lane.method, lane.preset = found.method, ""
+        lane.view.exhibits.begin(LARGE_FIRST.get(found.method, 0))
         lane.settings[found.method] = dict(found.knobs)
         lane.aims = target != NOTHING
         if lane.aims:
@@ -288,10 +289,10 @@ class SynthesisLab(w.VBox):
 
     # -- lanes ------------------------------------------------------------------------------------------------------
 
-    def _add(self, run: LiveRun, method: str, wish: Wish, image: str, large: int = 0) -> Lane:
+    def _add(self, run: LiveRun, method: str, wish: Wish, image: str, large: int) -> Lane:
         free = next(name for name in "ABCD" if name not in [lane.name for lane in self.lanes])
         view = LaneView(VIEW, lambda: self._take(made), lambda: self._drop(made), lambda _: made.draw(beside=True))
-        view.exhibits.large = large
+        view.exhibits.begin(large)
         made = Lane(free, run, view, method, wish, image, VIEW, bool(self.contrast.value))
         self.lanes.append(made)
         view.stage.on_key(lambda key, _: self._key(made, key))
@@ -451,7 +452,7 @@ class SynthesisLab(w.VBox):
         lane = self.lane
         if method != lane.method:
             lane.method = method
-            lane.view.exhibits.large = 0
+            lane.view.exhibits.begin(LARGE_FIRST.get(method, 0))
             self._show_lane()
             self._restart()
 

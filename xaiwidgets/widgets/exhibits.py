@@ -34,7 +34,7 @@ class Exhibits:
     def __init__(self, chosen: Callable[[int], None]) -> None:
         self._chosen = chosen
         self._quiet = Quiet()
-        self.large = self.count = 0
+        self.large = self.count = self._first = 0
         self.captions: tuple[str, ...] = ()
         self.tiles = w.HTML()
         self.slider = self._make(1)
@@ -52,11 +52,15 @@ class Exhibits:
         with UI_LOCK:
             if len(pictures) != self.count:
                 self.count, old = len(pictures), self.slider
-                self.large = self.large if self.large <= self.count else 0
+                if self.large > self.count:  # a run that begins anew has few at first: it comes back with them
+                    self.large, self._first = 0, self.large
                 self.slider = self._make(max(self.count, 1))
                 self._place.children = (self.slider,)
                 close_tree(old)
                 self.box.layout.display = "" if self.count else "none"
+            if 0 < self._first <= self.count:
+                self._move(self._first)
+                self._first = 0
             self.captions = tuple(caption for _, caption in pictures)
             first = min(max(self.large - 1 - MOST // 2, 0), max(self.count - MOST, 0))
             cells = (
@@ -65,6 +69,18 @@ class Exhibits:
             )
             self.tiles.value = f"<div class='xai-exhibitrow'>{''.join(cells)}</div>" if pictures else ""
             self._tell()
+
+    def begin(self, first: int) -> None:
+        """Show the picture itself large, or this exhibit as soon as there is one and nobody has chosen another."""
+        with UI_LOCK:
+            self._first = first
+            self._move(0)
+
+    def _move(self, large: int) -> None:
+        """Let the slider stand at this picture, without calling back."""
+        self.large = large
+        with self._quiet:
+            self.slider.min, self.slider.max, self.slider.value = 0, max(self.count, 1), large
 
     def _make(self, last: int) -> w.IntSlider:
         slider = w.IntSlider(value=min(self.large, last), min=0, max=last, description="Large", readout=False)
@@ -78,9 +94,8 @@ class Exhibits:
         if self._quiet or isinstance(found, bool) or not isinstance(found, int):
             return
         with UI_LOCK:  # the bounds of a slider belong to the browser
-            self.large = min(max(found, 0), self.count)
-            with self._quiet:
-                self.slider.min, self.slider.max, self.slider.value = 0, max(self.count, 1), self.large
+            self._first = 0
+            self._move(min(max(found, 0), self.count))
             self._tell()
         self._chosen(self.large)
 
