@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from ipywidgets.widgets import widget as registry
+from tiny_recipe import tiny
 
 import xaiwidgets as xw
 from xaiwidgets.apps.trustlab import TrustLab
@@ -14,7 +15,8 @@ from xaiwidgets.core.metric_cards import CATEGORIES, metric_cards
 from xaiwidgets.core.scores import Limit
 from xaiwidgets.errors import InvalidImage, InvalidKnob, UnknownMethod
 from xaiwidgets.studio import truststudio
-from xaiwidgets.studio.experiment import beyond
+from xaiwidgets.studio.experiment import TAUGHT, beyond
+from xaiwidgets.widgets.lab.code import code_for_experiment
 
 RANDOMIZED = "model_parameter_randomization"
 
@@ -63,9 +65,14 @@ def test_every_test_is_listed_in_its_group_and_those_beyond_one_photo_say_why(ma
     assert "needs a network that can be trained here" in said(lab, "roar")
 
 
-def test_every_test_of_one_photo_can_be_played(make_lab):
+def test_every_test_of_one_photo_can_be_played(make_lab, monkeypatch):
+    monkeypatch.setitem(TAUGHT, "data_randomization", tiny())
     lab = make_lab(method="saliency", metric="input_dominance")
-    quick = {"implementation_invariance": {"probes": 1}, "explanation_fragility": {"steps": 3}}
+    quick = {
+        "implementation_invariance": {"probes": 1},
+        "explanation_fragility": {"steps": 3},
+        "data_randomization": {"pictures": 2, "accuracy": 0.3},
+    }
     for card in metric_cards():
         if not beyond(card):
             lab.put(metric=card.id, **quick.get(card.id, {}))
@@ -75,6 +82,21 @@ def test_every_test_of_one_photo_can_be_played(make_lab):
             assert card.title in lab.headline.value
             assert panel(lab).box in lab.stagebox.children
             assert lab.studio.status.kind == "idle"
+
+
+def test_networks_that_learn_random_labels_are_trained_on_the_page(make_lab, monkeypatch):
+    monkeypatch.setitem(TAUGHT, "data_randomization", tiny())
+    lab = make_lab(method="saliency", metric="input_dominance")
+    seen = []
+    lab.studio.on("score", seen.append)
+    lab.put(metric="data_randomization", pictures=2, accuracy=0.3)
+    growing = [score for score in seen if score is not None and score.curves and score.progress < 0.8]
+    assert growing  # accuracies, live
+    assert [curve.name for curve in lab.score.curves] == ["true labels", "true labels, other seed", "random labels"]
+    assert tiny().title in lab.score.notes[-1]
+    assert lab.score.pictures["held-out picture 0"].shape == (16, 16, 3)  # whose maps are shown: not the photo's
+    monkeypatch.undo()
+    assert "data='digits8'" in code_for_experiment(lab.studio.experiment, "digits_gap", "three")
 
 
 def test_the_slider_scrubs_through_the_stages_without_a_pass(make_lab, spent, send):

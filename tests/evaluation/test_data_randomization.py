@@ -73,7 +73,8 @@ def test_the_curves_grow_while_it_learns_and_networks_are_kept():
     lengths = [sum(len(c.y) for c in s.curves) for s in partial]
     assert lengths == sorted(lengths)
     assert lengths[0] == 1
-    assert partial[0].notes == ("In training: true labels.",)
+    assert partial[0].notes[0] == "In training: true labels."
+    assert made.title in seen[-1].notes[-1]  # whose network it is about
     assert [s.progress for s in seen] == sorted(s.progress for s in seen)
     steps = xw.evaluate_steps(model, picture(), "gradient_x_input", METRIC, data=made, pictures=2)
     again = [s for s in steps if s is not None]

@@ -79,6 +79,7 @@ def test_the_threshold_is_a_persons_or_the_one_that_is_written_down():
 
 def test_tests_that_need_more_than_a_photo_say_what():
     assert beyond(metric_card("roar")) == ("recipe",)
+    assert beyond(metric_card("data_randomization")) == ()  # it brings along what it needs
     assert beyond(metric_card("pointing_game")) == ("truth",)
     assert [card.id for card in metric_cards() if card.id == "deletion" and not beyond(card)] == ["deletion"]
     with pytest.raises(UnknownMethod):

@@ -13,6 +13,7 @@ from xaiwidgets.core.metric_cards import metric
 from xaiwidgets.core.scores import Curve, Limit, Score
 from xaiwidgets.evaluation.case import map_of
 from xaiwidgets.evaluation.controls import CONTROLS
+from xaiwidgets.evaluation.examples import seen
 from xaiwidgets.evaluation.similarity import SIMILARITIES, small
 from xaiwidgets.learned.recipes import recipe
 
@@ -59,8 +60,9 @@ class DataRandomization:
 
     The class explained is the one that the network with true labels sees; of the picture in question, if the recipe's
     network takes it, the class asked about. ``curves``: accuracy on the training pictures by epoch, live; ``rows``:
-    both similarities of each picture; ``details``: ``random_labels`` and ``other_seed``, the means by similarity,
-    ``accuracies`` (of training and of held-out pictures) and ``epochs`` by network.
+    both similarities of each picture; ``pictures``: the one whose maps are in ``maps``; ``details``: ``random_labels``
+    and ``other_seed``, the means by similarity, ``accuracies`` (of training and of held-out pictures) and ``epochs`` by
+    network.
 
     Where the wanted accuracy on random labels is not reached there is no score, and a note says so.
     """
@@ -87,7 +89,7 @@ class DataRandomization:
     def score(self, case: Case) -> Generator[Score | None, None, None]:
         """Yield the accuracies of networks in training, then the ratio over the pictures so far."""
         made = recipe(case.data)
-        found = _Found()
+        found = _Found(f"The networks compared are trained for it here, on one task: {made.title}.")
         for number, name in enumerate(SHARES):
             steps = self._training(case, made, number)
             while True:
@@ -156,6 +158,7 @@ class DataRandomization:
         found.classes.append(target.name)
         if number == 0:
             found.maps = {name: map_of(one, "signed") for name, one in maps.items()}
+            found.picture = {found.names[0]: seen(first, image)}
             pixels = first.to_pixels(image)
             known = [CONTROLS["random"](pixels, case.seed + more) for more in (0, 1)]
             found.chance, found.size = SIMILARITIES[self.similarity](*known), pixels.shape[:2]
@@ -176,6 +179,7 @@ class DataRandomization:
             )
         elif math.isnan(value):
             notes.append("Maps of two networks with true labels are not alike: nothing can be compared with that.")
+        notes.append(found.about)
         undefined = int(np.isnan(random).sum())
         return Score(
             value,
@@ -187,6 +191,7 @@ class DataRandomization:
             header=("picture", "class", RANDOM, AGAIN),
             rows=tuple(zip(found.names, found.classes, random.tolist(), again.tolist(), strict=True)),
             maps=dict(found.maps),
+            pictures=dict(found.picture),
             items=tuple(random.tolist()),
             notes=tuple(notes),
             warnings=(
@@ -206,12 +211,14 @@ class DataRandomization:
 class _Found:
     """What there is so far."""
 
+    about: str
     states: dict[str, Training] = field(default_factory=dict)
     random: list[dict[str, float]] = field(default_factory=list)
     again: list[dict[str, float]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     maps: dict[str, Any] = field(default_factory=dict)
+    picture: dict[str, Any] = field(default_factory=dict)
     chance: float = math.nan
     size: Any = (0, 0)
     nearest: float = 0.0

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What a test may need that one photo does not have; tests that need it are shown, and cannot be chosen.
 BEYOND = ("truth", "pictures", "labels", "recipe", "models")
+#: Recipes whose networks a test can train in a minute, whatever the photo: it brings along what the photo lacks.
+TAUGHT = {"data_randomization": "digits8"}
 #: Of the tests whose attacks go for a region, the hyper-parameter that says so, and its value.
 AIMED = ("attack", "target")
 
@@ -169,5 +171,5 @@ def default_limit(score: Score) -> Limit | None:
 
 
 def beyond(card: MetricCard) -> tuple[str, ...]:
-    """Return what the test needs that one photo does not have."""
-    return tuple(need for need in card.needs if need in BEYOND)
+    """Return what the test needs that one photo does not have, and that it does not bring along."""
+    return () if card.id in TAUGHT else tuple(need for need in card.needs if need in BEYOND)

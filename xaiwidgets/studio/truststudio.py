@@ -13,7 +13,7 @@ from xaiwidgets.core.metric_cards import metric_card
 from xaiwidgets.engine.run import drive
 from xaiwidgets.errors import InvalidKnob, NotApplicable, XaiError
 from xaiwidgets.model.preprocess import Preprocessing
-from xaiwidgets.studio.experiment import Experiment, beyond
+from xaiwidgets.studio.experiment import TAUGHT, Experiment, beyond
 from xaiwidgets.studio.frame import Frame, Status
 from xaiwidgets.studio.lens import Lens, explainer_card
 from xaiwidgets.studio.studio import KEPT, Studio, _check_finite
@@ -224,8 +224,9 @@ class TrustStudio(Studio):
         sketch = experiment.sketch
         aim = self._aim(experiment, (image.shape[2], image.shape[3]))
         data = aim if sketch is None else np.array(sketch, np.float32)
+        taught = TAUGHT.get(experiment.metric, data)
         case = Case(
-            model, image, lens.make(), target, seed=experiment.seed, name=lens.image, attribution=found, data=data
+            model, image, lens.make(), target, seed=experiment.seed, name=lens.image, attribution=found, data=taught
         )
         metric, title = experiment.make(), experiment.card.title
         words = f"{title} of {card(lens.method).title} for {target.name}"

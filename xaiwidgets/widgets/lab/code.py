@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xaiwidgets.studio.experiment import TAUGHT
 from xaiwidgets.widgets.export import _model_line, _target
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def code_for_experiment(experiment: Experiment, model: str, target: str, image: 
     if experiment.sketch is not None:
         lines += ["import numpy as np", f"pattern = np.array({[list(row) for row in experiment.sketch]}, np.float32)"]
         more += ", data=pattern"
+    if experiment.metric in TAUGHT:
+        more += f", data={TAUGHT[experiment.metric]!r}"
     words = " ".join(target.split())
     lines.append(f"method = {method}")
     lines.append(
