@@ -15,7 +15,7 @@ from traitlets import TraitError
 
 import xaiwidgets as xw
 from xaiwidgets.apps import ownpictures, training
-from xaiwidgets.apps.ownpictures import BUNDLED, FOLDER, GIVEN, UPLOADS
+from xaiwidgets.apps.ownpictures import BUNDLED, FOLDER, GIVEN, SAMPLES, UPLOADS, WORDS
 from xaiwidgets.apps.synthesislab import SynthesisLab
 from xaiwidgets.learned.decoding import DecoderTraining
 from xaiwidgets.learned.store import get, offered
@@ -109,6 +109,25 @@ def test_sources_are_those_that_fit_the_network(make_app, digits):
     finally:
         app.close()
     assert sources(make_app(pictures="photos"))[1] == GIVEN
+
+
+def test_the_bundled_photos_are_offered_where_a_network_of_photos_has_no_pictures_of_its_own(monkeypatch):
+    app = SynthesisLab("efficientnet_lite0", "espresso", "learned_inversion", sync=True, autostart=False)
+    asked = []
+    monkeypatch.setattr(training, "fitting_steps", lambda *what: asked.append(what) or iter(()))
+    try:
+        app.run.load()
+        assert sources(app) == [UPLOADS, SAMPLES]
+        assert app.training.pictures.source.value == UPLOADS
+        press(app)
+        assert "add at least 5 photos" in said(app)
+        assert WORDS[SAMPLES] in said(app)
+        app.training.pictures.source.value = SAMPLES
+        press(app)
+    finally:
+        app.close()
+    ((method, model, wanted, *_),) = asked
+    assert (method, model.name, wanted) == ("learned_inversion", "efficientnet_lite0", "photos")
 
 
 def test_a_folder_can_be_named_in_a_notebook_only(make_app, a_notebook, monkeypatch):

@@ -82,7 +82,7 @@ def test_photos_are_added_learned_from_stopped_and_gone_on_with(open_app, assert
     chip(page, "Learned inversion").click()
     button = page.get_by_role("button", name=re.compile(r"^(Train|Go on|Stop.*)$"))
     button.wait_for(timeout=SOON)
-    becomes(lambda: options(page, "Pictures"), ["Photos you add"])
+    becomes(lambda: options(page, "Pictures"), ["Photos you add", "Bundled photos, to try it"])
     assert page.get_by_placeholder("path of a folder").count() == 0
     says(page, "needs a network that was trained for this one")
     button.click()

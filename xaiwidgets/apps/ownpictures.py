@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 
     from xaiwidgets.model.model import Model
 
-BUNDLED, GIVEN, FOLDER, UPLOADS = "bundled", "given", "folder", "uploads"
-WORDS = {BUNDLED: "Bundled pictures", GIVEN: "Those given to the page", FOLDER: "A folder", UPLOADS: "Photos you add"}
+BUNDLED, GIVEN, FOLDER, UPLOADS, SAMPLES = "bundled", "given", "folder", "uploads", "samples"
+WORDS = {
+    BUNDLED: "Bundled pictures",
+    GIVEN: "Those given to the page",
+    FOLDER: "A folder",
+    UPLOADS: "Photos you add",
+    SAMPLES: "Bundled photos, to try it",
+}
+#: The reference set of the bundled photos, and the least side of a network's input that they are offered for.
+PHOTOS, PHOTO_SIDE = "photos", 64
 #: Uploads that are kept: how many, bytes of their pixels, and the longer side to which they are made smaller.
 MOST, MOST_KEPT, SIDE = 500, 192 * 2**20, 512
 #: Bytes of uploads that wait to be read.
@@ -94,6 +102,8 @@ class OwnPictures:
         fits = model is not None and bool(which_bundled(model))
         sources = [BUNDLED] * fits + [GIVEN] * (self._given is not None)
         sources += [FOLDER] * (self.folder is not None) + [UPLOADS]
+        photos = model is not None and model.input_shape[0] == 3 and min(model.input_shape[1:]) >= PHOTO_SIDE
+        sources += [SAMPLES] * (photos and not fits)
         options = tuple((WORDS[source], source) for source in sources)
         if self.source.options != options:
             first = GIVEN if GIVEN in sources else sources[0]
@@ -112,6 +122,8 @@ class OwnPictures:
             return None
         if source == GIVEN:
             return self._given
+        if source == SAMPLES:
+            return PHOTOS
         if source == FOLDER and self.folder is not None:
             typed = str(self.folder.value).strip()
             if not typed:
@@ -120,8 +132,15 @@ class OwnPictures:
         if self._waiting:
             raise InvalidImage("the photos are still being read; wait a moment.")
         if len(self._photos) < LEAST_CUT:
-            raise InvalidImage(f"add at least {LEAST_CUT} photos, better a few dozen; there are {len(self._photos)}.")
+            raise InvalidImage(
+                f"add at least {LEAST_CUT} photos, better a few dozen{self._else()}; there are {len(self._photos)}."
+            )
         return list(self._photos.values())
+
+    def _else(self) -> str:
+        """Return what can be learned from without adding anything, in words."""
+        offered = [value for _, value in self.source.options]
+        return f", or choose “{WORDS[SAMPLES]}”" if SAMPLES in offered else ""
 
     def close(self) -> None:
         """Read no more."""
