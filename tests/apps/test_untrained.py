@@ -138,8 +138,12 @@ def test_a_film_says_whether_this_network_can_be_trained_here(app, make_app):
     assert_not_red(app)
     assert "No bundled training builds digits_gap" in app.lane.view.words.value
     assert "panel" not in app.lane.view.words.value
+    assert app.training.button.disabled
+    app.picker._chosen("dgn_am")
+    assert not app.training.button.disabled
     taught = make_app("shapes_gap", "disk", "training_film")
     taught.step.click()
+    assert not taught.training.button.disabled
     assert "Train it in the panel at the right." in taught.lane.view.words.value
     assert_not_red(taught)
 

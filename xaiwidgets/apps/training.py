@@ -13,7 +13,7 @@ import ipywidgets as w
 import numpy as np
 
 from xaiwidgets.apps.ownpictures import OwnPictures, may_name_folders
-from xaiwidgets.apps.trainings import TRAINED, film_steps, fitting_steps
+from xaiwidgets.apps.trainings import TRAINED, can_train, film_steps, fitting_steps
 from xaiwidgets.errors import XaiError
 from xaiwidgets.learned.features import HAND_MADE, LEAST_SIDE
 from xaiwidgets.render.animation import png_bytes
@@ -87,6 +87,7 @@ class TrainPanel:
         self.pictures.offer(model)
         if method in TRAINED and method != "training_film":
             self._offer_layers(method, model)
+        self.button.disabled = model is not None and not self._running and not can_train(method, model)
         if method == self._method:
             return
         self._method = method

@@ -33,7 +33,7 @@ LARGE, LATE = 128, 0.9
 
 def todo(method: str, model: Model) -> str:
     """Return what a person does before this method can begin."""
-    if method == "training_film" and not _has_training(model):
+    if not can_train(method, model):
         return (
             f"No bundled training builds {model.name}, so it cannot be trained here. In a notebook, "
             "SynthesisLab('shapes_gap', 'disk', 'training_film') can be, and xaiwidgets.checkpoints(model, …) keeps "
@@ -42,8 +42,10 @@ def todo(method: str, model: Model) -> str:
     return MISSING[method][1]
 
 
-def _has_training(model: Model) -> bool:
-    """Whether a film of this network can be trained on bundled pictures."""
+def can_train(method: str, model: Model) -> bool:
+    """Whether what this method goes through can be trained: a film takes a network that a bundled training builds."""
+    if method != "training_film":
+        return True
     from xaiwidgets.learned.recipes import recipe
 
     made = recipe("shapes")
@@ -60,7 +62,7 @@ def film_steps(model: Model, epochs: int) -> Generator[Any, Any, Any]:
     from xaiwidgets.learned.checkpoints import train_checkpoints_steps
     from xaiwidgets.learned.recipes import recipe
 
-    if not _has_training(model):
+    if not can_train("training_film", model):
         raise NotApplicable(
             "training_film",
             "checkpoints of this network",
