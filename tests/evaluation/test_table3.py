@@ -8,7 +8,8 @@ import pytest
 
 import xaiwidgets as xw
 from xaiwidgets.core.cards import card
-from xaiwidgets.core.scores import Limit
+from xaiwidgets.core.scores import Limit, Score
+from xaiwidgets.evaluation import table3
 from xaiwidgets.evaluation.table3 import COLUMNS, LINES, Cell, Table3, table3_steps
 
 
@@ -24,12 +25,36 @@ def test_every_line_is_a_method_with_printed_verdicts():
 @pytest.mark.parametrize(
     ("review", "verdict", "differs"),
     [("Pass", "pass", False), ("Pass", "fail", True), ("Fail", "pass", True), ("", "fail", False),
-     ("method dependent", "fail", False), ("Pass", "not applicable", False)],
+     ("method dependent", "fail", False), ("Pass", "not applicable", False), ("Fail", "borderline", False)],
 )  # fmt: skip
 def test_a_difference_is_one_between_two_verdicts(review, verdict, differs):
     cell = Cell(0.4, None, verdict, review, Limit("<", 0.46))
     assert cell.differs == differs
-    assert ("review" in cell.words()) == differs
+    assert ("review differs" in cell.words()) == differs
+    assert cell.words().endswith(f"{review or 'not reported'})")
+
+
+def test_a_number_stands_with_its_interval():
+    limit = Limit("<", 0.46)
+    near = Cell(0.454, (0.393, 0.512), "borderline", "Fail", limit)
+    assert near.words() == "borderline 0.454, 0.393 to 0.512 (Fail)"
+    assert Cell(0.6, (0.6, 0.6), "fail", "Pass", limit).words() == "fail 0.6 (review differs: Pass)"
+    assert Cell(math.nan, None, "not run", "", limit, "too long").words() == "not run: too long (not reported)"
+
+
+def test_a_mean_whose_interval_holds_the_threshold_is_borderline(monkeypatch):
+    """Half of the pictures far below the threshold, half of them far above."""
+    given = iter([0.1, 0.9, 0.1, 0.9])
+
+    def judge(metric, case):
+        yield Score(next(given), "made up", progress=1.0)
+
+    monkeypatch.setattr(table3, "judge", judge)
+    options = {"methods": ["Gradient"], "columns": ("weights",), "networks": ("shapes_gap",), "count": 4}
+    (cell,) = xw.table3(**options).cells.values()
+    assert cell.value == pytest.approx(0.5)
+    assert cell.verdict == "borderline"
+    assert not cell.differs
 
 
 def test_a_difference_is_explained_in_its_row():
@@ -38,6 +63,8 @@ def test_a_difference_is_explained_in_its_row():
     differs = Table3(("net",), {(line.title, "net", "weights"): bad})
     assert differs.rows[0][-1] == line.why
     assert Table3(("net",), {(line.title, "net", "weights"): good}).rows[0][-1] == ""
+    near = Cell(0.5, (0.4, 0.6), "borderline", "Pass", None)
+    assert Table3(("net",), {(line.title, "net", "weights"): near}).rows[0][-1] == line.why
 
 
 #: Rows of input invariance that are known exactly; None: the review reports none.

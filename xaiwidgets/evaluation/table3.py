@@ -104,7 +104,7 @@ class Cell:
 
     @property
     def differs(self) -> bool:
-        """Whether the review prints Pass or Fail, and we find the other."""
+        """Whether the review prints Pass or Fail, and we find the other: borderline is neither."""
         return (
             self.review in ("Pass", "Fail")
             and self.verdict in ("pass", "fail")
@@ -112,11 +112,14 @@ class Cell:
         )
 
     def words(self) -> str:
-        """Return verdict and number, and what the review says where that differs."""
+        """Return verdict and number with its interval, and in brackets what the review says."""
+        printed = f"({'review differs: ' if self.differs else ''}{self.review or 'not reported'})"
         if math.isnan(self.value):
-            return f"{self.verdict} ({self.note})" if self.note else self.verdict
-        words = f"{self.verdict} {self.value:.3g}"
-        return f"{words}, review: {self.review}" if self.review and self.differs else words
+            return f"{self.verdict}: {self.note} {printed}" if self.note else f"{self.verdict} {printed}"
+        interval = self.interval
+        # of what is alike on all pictures, or one picture, there is none worth a place
+        around = "" if interval is None or interval[0] == interval[1] else f", {interval[0]:.3g} to {interval[1]:.3g}"
+        return f"{self.verdict} {self.value:.3g}{around} {printed}"
 
 
 @dataclass(frozen=True)
@@ -147,11 +150,9 @@ class Table3:
                 cells = [self.cells.get((line.title, network, column)) for column in COLUMNS]
                 if not any(cells):
                     continue
-                words = [
-                    "" if cell is None else f"{cell.words()} ({review or 'not reported'})"
-                    for cell, review in zip(cells, line.review, strict=True)
-                ]
-                why = line.why if any(cell is not None and cell.differs for cell in cells) else ""
+                words = ["" if cell is None else cell.words() for cell in cells]
+                told = any(c is not None and (c.differs or (c.verdict == "borderline" and c.review)) for c in cells)
+                why = line.why if told else ""
                 found.append((line.title, network, *words, why))
         return tuple(found)
 
@@ -287,7 +288,7 @@ def _cell(line: Line, column: str, model: Model, pictures: list[Any], seed: int)
     mean, interval = mean_and_interval(values, seed=seed)
     if limit is None or math.isnan(mean):
         return Cell(mean, interval, "unjudged", review, limit, "no picture gave a number")
-    return Cell(mean, interval, limit.judge(mean), review, limit, "", mean_known(signed), seconds)
+    return Cell(mean, interval, limit.judge(mean, interval), review, limit, "", mean_known(signed), seconds)
 
 
 def _fitting(method: tuple[str, dict[str, Any]], model: Model) -> tuple[str, dict[str, Any]]:
