@@ -46,7 +46,8 @@ def stages_of(model: Model, *, blocks: bool = True) -> tuple[Stage, ...]:
     """Return a network's stages in execution order: layers with the normalizations after them, or whole blocks.
 
     A block is the largest module around a layer that is no mere list of modules and holds at most half of all layers:
-    a residual or an inception block. Weights that a pass does not use are in no stage.
+    a residual or an inception block. Weights of modules that a pass does not call are in no stage and stay as they are,
+    also where another module reads them.
 
     Raises:
         NotApplicable: no module that a pass runs has weights.
