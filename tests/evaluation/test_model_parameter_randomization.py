@@ -117,6 +117,26 @@ def test_a_copy_is_kept_for_the_next_and_has_the_trained_weights():
     torch.testing.assert_close(fresh.moving.model.logits(images), model.logits(images), rtol=1e-5, atol=1e-5)
 
 
+def test_weights_that_are_never_drawn_are_told(model):
+    """One layer is read by its parent and never called, one is called and shares its weights with one that is not."""
+
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.read, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+            self.same = nn.Linear(4, 3)
+            self.same.weight, self.same.bias = self.head.weight, self.head.bias
+
+        def forward(self, x):
+            return self.head(nn.functional.conv2d(self.conv(x), self.read.weight).relu().mean((2, 3)))
+
+    picture = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+    score = xw.evaluate(Model(Reading(), size=16), picture, "saliency", "model_parameter_randomization")
+    assert score.notes[0] == "Weights of modules that a pass does not call are not drawn: read.weight, read.bias."
+    scene = shapes("test", 1).scene(0)
+    assert xw.evaluate(model, scene, "saliency", "model_parameter_randomization", stages=1).notes == ()
+
+
 def test_who_trains_the_network_meanwhile_changes_nothing():
     model = xw.load_model("digits_gap")
     stages = stages_of(model)

@@ -69,10 +69,12 @@ class Cascade:
     Attributes:
         ticks: names of the steps. ``values``: by similarity, a row of values for each draw.
         random: the same of random maps. ``maps``: signed maps ``(H, W)`` of the last draw, by the step's name.
+        kept: names of parameters that are never drawn.
     """
 
     def __init__(self, ticks: tuple[str, ...], names: Sequence[str]) -> None:
         self.ticks = ticks
+        self.kept: tuple[str, ...] = ()
         self.values: dict[str, list[list[float]]] = {name: [] for name in names}
         self.random: list[list[float]] = []
         self.maps: dict[str, NDArray[np.float32]] = {}

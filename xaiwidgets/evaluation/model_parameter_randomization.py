@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAIN = "spearman_abs"
 #: Pictures of a set that normalizations are calibrated on, at most.
 PROBES = 8
+#: Names of weights that are told.
+TOLD = 4
 
 
 @metric(
@@ -109,7 +111,7 @@ class ModelParameterRandomization:
 
     def score(self, case: Case) -> Generator[Score | None, None, None]:
         """Yield the mean over what was drawn so far, stage after stage."""
-        from xaiwidgets.evaluation.weights import Randomizer, stages_of
+        from xaiwidgets.evaluation.weights import Randomizer, left_out, stages_of
 
         stages = stages_of(case.model, blocks=self.blocks)
         steps = chosen_steps(self.order, len(stages), self.stages)
@@ -117,6 +119,7 @@ class ModelParameterRandomization:
         trained = yield from self._map(case)
         found = Cascade(tuple(step_name(stages, step, self.order) for step in steps), names)
         found.maps["trained"] = map_of(trained, "signed")
+        found.kept = left_out(case.model, stages)
         places, drawn = case.size[0] * case.size[1], 0
         chance = case.rng(3)
         for seed in range(self.seeds):
@@ -162,7 +165,9 @@ class ModelParameterRandomization:
         values = flat(found.values[MAIN])
         mean, interval = mean_and_interval(values, seed=case.seed)
         undefined = sum(map(math.isnan, values))
-        told = f"{undefined} of {len(values)} maps were constant, and have no rank correlation."
+        notes = [_kept(found.kept)] if found.kept else []
+        if undefined:
+            notes.append(f"{undefined} of {len(values)} maps were constant, and have no rank correlation.")
         last = list(found.maps.values())[-1]
         return Score(
             mean,
@@ -173,7 +178,7 @@ class ModelParameterRandomization:
             curves=found.curves(),
             maps=dict(found.maps),
             items=tuple(values),
-            notes=(told,) if undefined else (),
+            notes=tuple(notes),
             warnings=(*(["W_DEGENERATE"] if undefined else []), *(["W_SMALL"] if small(case.size) else [])),
             details={
                 "values": {name: [list(seed) for seed in rows] for name, rows in found.values.items()},
@@ -182,3 +187,9 @@ class ModelParameterRandomization:
                 "complexity": (entropy(found.maps["trained"]), entropy(last)) if progress == 1 else None,
             },
         )
+
+
+def _kept(names: tuple[str, ...]) -> str:
+    """Return which weights are never drawn, in a sentence."""
+    some = ", ".join(names[:TOLD]) + (", …" if len(names) > TOLD else "")
+    return f"Weights of modules that a pass does not call are not drawn: {some}."

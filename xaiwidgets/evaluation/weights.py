@@ -69,6 +69,18 @@ def stages_of(model: Model, *, blocks: bool = True) -> tuple[Stage, ...]:
     return tuple(Stage(name, tuple(members)) for name, members in groups.items())
 
 
+def left_out(model: Model, stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Return the names of the parameters that are in no stage."""
+    drawn = {part for stage in stages for part in stage.parts}
+    # of a parameter with several names, one that is drawn is enough
+    moved = {id(value) for name, value in _named(model) if name.rpartition(".")[0] in drawn}
+    return tuple(name for name, value in model.module.named_parameters() if id(value) not in moved)
+
+
+def _named(model: Model) -> Iterable[tuple[str, Tensor]]:
+    return model.module.named_parameters(remove_duplicate=False)
+
+
 def _block(name: str, parts: dict[str, nn.Module], leaders: Sequence[str]) -> str:
     found, above = name, name
     while "." in above:
