@@ -156,6 +156,20 @@ def test_a_deletion_ends_when_the_class_changes():
         assert int(model.logits(shown)[0].argmax()) != int(model.logits(model.input(photo))[0].argmax())
 
 
+def test_a_deletion_that_loses_the_class_at_once_begins_again_with_shorter_steps(lite0):
+    """One step of the usual length is another class here; the rest of the steps are those of a run with short ones."""
+    model, _, _ = lite0
+    coarse = xw.explain(model, "china", "fgvis", iterations=10, finer=False)
+    assert coarse.details["changed"] == 1
+    found = xw.explain(model, "china", "fgvis", iterations=10)
+    assert found.details["planned"] == found.details["step"] == 8
+    assert "Steps are 0.02 long" in " ".join(found.notes)
+    assert found.provenance.passes[0] <= 12
+    short = xw.explain(model, "china", "fgvis", iterations=8, rate=0.02)
+    np.testing.assert_array_equal(found.values, short.values)
+    np.testing.assert_array_equal(found.details["curves"]["area"], short.details["curves"]["area"])
+
+
 def test_for_an_absent_class_the_defended_mask_stays_empty(lite0, run):
     """On the bundled network and a real photo, a class drawn at random: at most half of the undefended mask."""
     model, image, _ = lite0
