@@ -112,6 +112,7 @@ def test_sources_are_those_that_fit_the_network(make_app, digits):
 
 
 def test_the_bundled_photos_are_offered_where_a_network_of_photos_has_no_pictures_of_its_own(monkeypatch):
+    """Held-out error of a stage in the middle 0.57, the mean picture's 0.81; of the last stage, the default, 0.89."""
     app = SynthesisLab("efficientnet_lite0", "espresso", "learned_inversion", sync=True, autostart=False)
     asked = []
     monkeypatch.setattr(training, "fitting_steps", lambda *what: asked.append(what) or iter(()))
@@ -122,12 +123,14 @@ def test_the_bundled_photos_are_offered_where_a_network_of_photos_has_no_picture
         press(app)
         assert "add at least 5 photos" in said(app)
         assert WORDS[SAMPLES] in said(app)
+        assert app.training.layer.value == ""
         app.training.pictures.source.value = SAMPLES
+        assert app.training.layer.value == "blocks.3"
         press(app)
     finally:
         app.close()
-    ((method, model, wanted, *_),) = asked
-    assert (method, model.name, wanted) == ("learned_inversion", "efficientnet_lite0", "photos")
+    ((method, model, wanted, layer, *_),) = asked
+    assert (method, model.name, wanted, layer) == ("learned_inversion", "efficientnet_lite0", "photos", "blocks.3")
 
 
 def test_a_folder_can_be_named_in_a_notebook_only(make_app, a_notebook, monkeypatch):

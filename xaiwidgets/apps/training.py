@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import numpy as np
 
-from xaiwidgets.apps.ownpictures import OwnPictures, may_name_folders
+from xaiwidgets.apps.ownpictures import SAMPLES, OwnPictures, may_name_folders
 from xaiwidgets.apps.trainings import TRAINED, can_train, film_steps, fitting_steps
 from xaiwidgets.errors import XaiError
 from xaiwidgets.learned.features import HAND_MADE, LEAST_SIDE
@@ -61,7 +61,7 @@ class TrainPanel:
         self._method = self._running = self._words = ""
         self._epoch = self._turn = 0
         self._made: Path | None = None
-        self.pictures = OwnPictures(queue, self._other, failed, pictures)
+        self.pictures = OwnPictures(queue, self._sourced, failed, pictures)
         self.layer = w.Dropdown(options=[("its own choice", "")], value="", description="Layer")
         self.layer.tooltip = "What is inverted: pictures are made from the output of this layer"
         self.epochs = w.IntSlider(value=25, min=1, max=MOST_EPOCHS, description="Epochs")
@@ -209,6 +209,16 @@ class TrainPanel:
 
     def _say(self, words: str) -> None:
         self.note.value = f"<span class='xai-muted' role='status'>{escape(words)}</span>" if words else ""
+
+    def _sourced(self) -> None:
+        """Other pictures: the few bundled photos are too few for the last stage, but enough for one in the middle."""
+        model = self._model()
+        if self.pictures.source.value == SAMPLES and self._method == "learned_inversion" and model is not None:
+            from xaiwidgets.synthesis.matching import middle
+
+            if not self.layer.value and model.stages:
+                self.layer.value = middle(model)
+        self._other()
 
     def _other(self) -> None:
         """Something else would be trained now."""
