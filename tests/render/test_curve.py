@@ -109,3 +109,12 @@ def test_it_is_a_picture_with_words_for_screen_readers():
     assert spoken(svg) == "logit over 2 of 128 steps, now 2.00"
     assert labels(svg) == ["2.00", "0", "step 1", "logit", "128"]
     assert all(span.get("aria-hidden") == "true" for span in svg.iter("span"))
+
+
+def test_a_long_label_leaves_room_for_the_first_and_the_last_step():
+    words = "pixel error, relative to the mean picture's"
+    drawn = curve_svg(np.array([1.0, 0.5]), 12_000, (), words)
+    place = drawn[: drawn.rindex(f">{words.replace(chr(39), '&#x27;')}</span>")].rpartition("style='")[2]
+    assert "left:88px" in place, "as far as 'step 1' goes"
+    assert "right:48px" in place, "five digits"
+    assert "text-overflow:ellipsis" in place

@@ -20,6 +20,8 @@ WIDTH, HEIGHT = 800, 64
 MOST_POINTS = 320
 #: Lines keep their width when the drawing is stretched.
 THIN = "vector-effect='non-scaling-stroke'"
+#: Words between the first step and the last one: what is too long for the room there ends in dots.
+BETWEEN = "text-align:center;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"
 
 
 def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, str]] = (), label: str = "score") -> str:
@@ -49,7 +51,7 @@ def curve_svg(values: NDArray[Any], planned: int, events: Sequence[tuple[int, st
         f"{place_words(number(high), 'top:6px;left:0;width:44px;text-align:right')}"
         f"{place_words(number(low), 'bottom:16px;left:0;width:44px;text-align:right')}"
         f"{place_words('step 1', 'bottom:2px;left:48px')}"
-        f"{place_words(escape(label), 'bottom:2px;left:48px;right:8px;text-align:center')}"
+        f"{place_words(escape(label), f'bottom:2px;left:88px;right:{8 + 8 * len(str(planned))}px;{BETWEEN}')}"
         f"{place_words(str(planned), 'bottom:2px;right:8px')}</div>"
     )
 
