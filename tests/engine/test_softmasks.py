@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from xaiwidgets.engine import softmasks
 from xaiwidgets.engine.softmasks import NEARLY, Cells, Seeds, area_error, total_variation
 
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -88,7 +89,8 @@ def smooth_maximum(seeds, size, step, sigma, edge):
 @pytest.mark.parametrize(
     ("size", "step", "sigma", "margin"), [((9, 12), 3, 6, 0), ((8, 7), 4, 3, 0), ((8, 7), 4, 3, 3)]
 )
-def test_seeds_are_joined_by_the_smooth_maximum(size, step, sigma, margin):
+def test_seeds_are_joined_by_the_smooth_maximum(size, step, sigma, margin, monkeypatch):
+    monkeypatch.setattr(softmasks, "AT_ONCE", 5 * step**2 * 25)  # some cells at a time
     grid = Seeds(size, step, sigma, LIKE, margin)
     seeds = random(*grid.shape).requires_grad_()
     wanted = smooth_maximum(seeds, size, step, sigma, -(-margin // step) * step)

@@ -9,13 +9,21 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
+
+    #: What a mask of seeds is made of, by cell: seeds around, the sum of their weights at each pixel, the mask there.
+    Soft = tuple[Tensor, Tensor, Tensor]
 
 #: How sharply the smooth maximum prefers the largest of its values (Fong, Patrick, Vedaldi 2019, section 3.2).
 SHARPNESS = 20.0
 #: Values of a mask that differ by less than this are equal where pixels are ranked. Wide bands, such as 0.1, let a mask
 #: rest at an even gray, and all of the photo half hidden tells the network little of where the class lies.
 NEARLY = 1e-3
+
+#: Numbers that are worked on at a time: they stay in a processor's cache, which is three times as fast.
+AT_ONCE = 2**17
 
 
 class Cells:
@@ -81,8 +89,8 @@ class Seeds:
         inside = torch.arange(step, dtype=torch.float64) - (step - 1) / 2
         away = inside[None, :] - step * torch.arange(-self.reach, self.reach + 1, dtype=torch.float64)[:, None]
         distance = torch.hypot(away[:, None, :, None], away[None, :, None, :]) / sigma
-        kernel = torch.exp(-2 * (distance - 0.5).clamp_min(0) ** 2)
-        self.kernel = kernel.flatten(0, 1)[:, None, :, None, :].to(like)  # (offsets, 1, step, 1, step)
+        kernel = torch.exp(-2 * (distance - 0.5).clamp_min(0) ** 2)  # (rows, columns of seeds around, step, step)
+        self.kernel = kernel.flatten(0, 1).flatten(1).T.contiguous().to(like)  # (pixels of a cell, seeds around)
 
     @property
     def picture(self) -> tuple[slice, slice]:
@@ -90,24 +98,47 @@ class Seeds:
         edge = self.beyond * self.step
         return slice(edge, edge + self.size[0]), slice(edge, edge + self.size[1])
 
-    def mask(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mask, ``(H, W)`` and the margin around, of seeds ``(h, w)``, and its derivatives, for ``back``."""
-        (height, width), side = self._cells, 2 * self.reach + 1
-        around = functional.unfold(seeds[None, None], side, padding=self.reach + self.beyond)
-        values = self.kernel * around.reshape(-1, height, 1, width, 1)
-        weights = (SHARPNESS * values).softmax(dim=0)
-        mask = (weights * values).sum(dim=0)
-        slopes = values.sub_(mask).mul_(SHARPNESS).add_(1).mul_(weights).mul_(self.kernel)
-        rows, columns = self._lengths
-        return mask.reshape(height * self.step, width * self.step)[:rows, :columns].clamp(0, 1), slopes
+    def mask(self, seeds: Tensor) -> tuple[Tensor, Soft]:
+        """Return the mask, ``(H, W)`` and the margin around, of seeds ``(h, w)``, and what ``back`` needs to know."""
+        side = 2 * self.reach + 1
+        around = functional.unfold(seeds[None, None], side, padding=self.reach + self.beyond)[0].T  # (cells, seeds)
+        cells, total = (around.new_empty((len(around), len(self.kernel))) for _ in range(2))
+        for part in self._parts(around):
+            weights = self._weights(around[part])
+            total[part] = weights.sum(dim=2)
+            cells[part] = torch.bmm(weights.mul_(self.kernel), around[part, :, None])[:, :, 0]
+        cells /= total
+        return self._joined(cells).clamp(0, 1), (around, total, cells)
 
-    def back(self, slopes: Tensor, by_seeds: Tensor) -> Tensor:
+    def back(self, slopes: Tensor, soft: Soft) -> Tensor:
         """Return derivatives by the seeds from those by the pixels of the mask."""
-        (height, width), (rows, columns), side = self._cells, self._lengths, 2 * self.reach + 1
+        (height, width), (rows, columns) = self._cells, self._lengths
+        around, total, cells = soft
         padded = functional.pad(slopes, (0, width * self.step - columns, 0, height * self.step - rows))
-        around = by_seeds * padded.reshape(height, self.step, width, self.step)
-        around = around.sum(dim=(2, 4)).reshape(1, -1, height * width)
-        return functional.fold(around, self.shape, side, padding=self.reach + self.beyond)[0, 0]
+        share = padded.reshape(height, self.step, width, self.step).transpose(1, 2).reshape(height * width, -1) / total
+        plain = share * (1 - SHARPNESS * cells)
+        by_seeds = torch.empty_like(around)
+        for part in self._parts(around):
+            weights = self._weights(around[part]).mul_(self.kernel)
+            of_weights = torch.bmm(plain[part, None], weights)
+            of_values = torch.bmm(share[part, None], weights.mul_(self.kernel))
+            by_seeds[part] = (of_weights + SHARPNESS * around[part, None] * of_values)[:, 0]
+        side = 2 * self.reach + 1
+        return functional.fold(by_seeds.T[None], self.shape, side, padding=self.reach + self.beyond)[0, 0]
+
+    def _weights(self, around: Tensor) -> Tensor:
+        """Return how much each seed around counts at each pixel of cells; at most exp 20, as seeds are at most 1."""
+        return torch.mul(self.kernel, around[:, None]).mul_(SHARPNESS).exp_()
+
+    def _parts(self, around: Tensor) -> Iterator[slice]:
+        count = max(1, AT_ONCE // self.kernel.numel())
+        return (slice(start, start + count) for start in range(0, len(around), count))
+
+    def _joined(self, cells: Tensor) -> Tensor:
+        """Return the picture of cells ``(cells, pixels)``."""
+        (height, width), (rows, columns) = self._cells, self._lengths
+        pixels = cells.reshape(height, width, self.step, self.step).transpose(1, 2)
+        return pixels.reshape(height * self.step, width * self.step)[:rows, :columns]
 
     @property
     def _cells(self) -> tuple[int, int]:
