@@ -262,8 +262,10 @@ def predict(model: Model, method: Any, found: Pace) -> Cost:
     else:
         alone = backward <= FEW or getattr(method, "alone", False)
         one = (found.exact if getattr(method, "exact", False) else found.gradient) if alone else found.gradients
-        seconds = backward * one.seconds + max(forward - backward, 0) * found.forward.seconds
-        memory = one.memory * min(one.batch, max(backward, 1))
+        more = max(forward - backward, 0)  # a few are for a score each, many are batched
+        ahead = found.forward if more <= FEW else found.forwards
+        seconds = backward * one.seconds + more * ahead.seconds
+        memory = max(one.memory * min(one.batch, max(backward, 1)), ahead.memory * min(ahead.batch, more))
     effort_on = getattr(method, "effort_on", None)
     seconds *= getattr(method, "effort", 1.0) if effort_on is None else effort_on(model, size)
     return Cost(forward, backward, seconds * found.observed.get(type(method).card.id, 1.0), memory)

@@ -67,6 +67,7 @@ class ExtremalPerturbation:
     """
 
     curves: ClassVar[tuple[str, ...]] = CURVES
+    effort: ClassVar[float] = 2.2  # the mask takes as long again as the passes of a small network
     area: float = knob(
         0.2,
         Range(0.01, 0.9, step=0.01),

@@ -50,6 +50,7 @@ class FeedbackCnn:
     """
 
     curves: ClassVar[tuple[str, ...]] = ("score", "open")
+    effort: ClassVar[float] = 2.0  # a gate at each rectifier, forward and back
     mode: str = knob(
         "pruning",
         Choice(("pruning", "recovering", "relaxed")),

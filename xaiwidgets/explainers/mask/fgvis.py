@@ -68,6 +68,7 @@ class FGVis:
     """
 
     curves: ClassVar[tuple[str, ...]] = ("score", "area")
+    effort: ClassVar[float] = 1.6  # the filter at each activation
     game: str = knob(
         "deletion",
         Choice(("deletion", "preservation")),

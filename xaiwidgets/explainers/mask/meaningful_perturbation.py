@@ -63,6 +63,7 @@ class MeaningfulPerturbation:
     """
 
     curves: ClassVar[tuple[str, ...]] = CURVES
+    effort: ClassVar[float] = 1.15  # the mask
     game: str = knob(
         "deletion",
         Choice(("deletion", "preservation")),
