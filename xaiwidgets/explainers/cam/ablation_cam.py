@@ -52,11 +52,6 @@ class AblationCam:
     layer: str = which_layer()
     relu: bool = positive("Off shows evidence against, too.")
 
-    @property
-    def effort(self) -> float:
-        """Only what follows the layer is run: after the default one, that is little."""
-        return 0.5 if self.layer else 0.1
-
     def cost(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the most (forward, backward) passes of one image: one a channel, and the whole picture's."""
         return self.channels + 1, 0
@@ -64,6 +59,12 @@ class AblationCam:
     def cost_on(self, model: Model, size: tuple[int, int]) -> tuple[int, int]:
         """Return the passes on a network, whose layer may have fewer channels."""
         return min(self.channels, model.layer(self.layer, spatial=True).shape[0]) + 1, 0
+
+    def effort_on(self, model: Model, size: tuple[int, int]) -> float:
+        """Return how heavy its passes are: only what follows the layer is run."""
+        from xaiwidgets.engine.share import share_after
+
+        return share_after(model, model.layer(self.layer, spatial=True).name) if model.stages else 1.0
 
     def steps(self, model: Model, image: Tensor, target: Target) -> Iterator[Attribution]:
         """Yield the map of the channels so far after every batch of them."""
