@@ -245,7 +245,7 @@ def upload(page, name, content):
     chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
 
 
-def test_uploads_good_and_bad(explorer):
+def test_uploads_good_and_bad(explorer, tmp_path):
     rng = np.random.default_rng(0)
     good = png((rng.random((60, 90, 3)) * 255).astype(np.uint8))
     for name, content in {
@@ -258,7 +258,11 @@ def test_uploads_good_and_bad(explorer):
         explorer.wait_for_function(f"document.querySelector('.xai-error').innerText.includes('{name}')")
         becomes(explorer.locator(".xai-twin").inner_text, has("Grad-CAM"))  # the last good picture stays
     for size in (9, 40):  # the server would end the connection at the second
-        upload(explorer, f"large{size}.png", b"\x89PNG" + b"0" * (size * 2**20))
+        large = tmp_path / f"large{size}.png"
+        large.write_bytes(b"\x89PNG" + b"0" * (size * 2**20))
+        with explorer.expect_file_chooser() as chooser:
+            explorer.get_by_role("button", name="Upload a photo").click()
+        chooser.value.set_files(large)
         explorer.get_by_text(f"large{size}.png is larger than 8 MB and was not sent.").wait_for(timeout=60_000)
     before = picture(explorer)
     upload(explorer, "noise.png", good)
