@@ -25,6 +25,18 @@ def told(heard, event):
     return [found for name, found in heard if name == event]
 
 
+def go_on_once(run, event, wanted):
+    """Go on as soon as this is told: while the worker is still in the work that has told it."""
+    done = []
+
+    def listen(found):
+        if not done and wanted(found):
+            done.append(found)
+            run.go_on()
+
+    run.on(event, listen)
+
+
 @pytest.fixture
 def make_run(digits):
     """Return a maker of runs that write down what they publish as ``run.heard``; each is closed at the end."""
@@ -605,3 +617,26 @@ def test_states_stay_sound_under_hasty_hands(make_run):
     assert "error" not in {status.kind for status in told(run.heard, "status")}
     states = told(run.heard, "state")
     assert all(one != other for one, other in pairwise(states))
+
+
+def test_a_run_that_goes_on_the_moment_it_has_begun_does_not_say_that_it_rests(make_run):
+    """It ran to its end as a paused one, and there was no button to stop it."""
+    run = make_run(sync=False)
+    go_on_once(run, "state", lambda state: state == "paused")
+    run.prepare(ask(iterations=4))
+    assert run.wait(LONG)
+    assert told(run.heard, "state") == ["paused", "running", "done"]
+    assert run.result.step == 4
+
+
+def test_nor_does_one_that_goes_on_from_a_step(make_run, monkeypatch):
+    monkeypatch.setattr(live, "FRAMES_A_SECOND", 1e9)  # every step is told of as soon as it is done
+    run = make_run(sync=False)
+    run.prepare(ask(iterations=6))
+    assert run.wait(LONG)
+    run.heard.clear()
+    go_on_once(run, "frame", lambda result: result.step == 2)
+    run.step()
+    assert run.wait(LONG)
+    assert told(run.heard, "state") == ["running", "done"]
+    assert run.result.step == 6

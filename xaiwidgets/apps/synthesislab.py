@@ -553,9 +553,10 @@ class SynthesisLab(w.VBox):
 
     def _on_state(self, lane: Lane) -> None:
         if lane is self.lane:
-            state = lane.run.state
-            self.pause.description = "Resume" if state == "paused" else "Pause"
-            self.pause.disabled = state not in ("running", "paused")
+            with lane.run.lock:  # else two threads could each leave one of these of another state
+                state = lane.run.state
+                self.pause.description = "Resume" if state == "paused" else "Pause"
+                self.pause.disabled = state not in ("running", "paused")
 
     def _on_refused(self, lane: Lane, error: Exception) -> None:
         """Leave no picture of another method where one could not begin, and say what is to be done first."""

@@ -111,6 +111,11 @@ class LiveRun(Teller):
         make = runner or (SyncRunner if sync else Runner)
         self.runner: Any = make(self._fail)
 
+    @property
+    def lock(self) -> Any:
+        """What is held while the state changes and is told of; no other lock is taken meanwhile."""
+        return self._lock
+
     def load(self) -> None:
         """Load the model on the worker."""
         self.runner.put(self._load)
@@ -332,8 +337,8 @@ class LiveRun(Teller):
         yield from self._rest()
 
     def _rest(self) -> Iterator[None]:
+        """Show what a run that was told to rest has come to: by now it may have been told to go on, which stays."""
         yield from self._arrive()
-        self._move("paused", "running")
         yield from self._settle()
 
     def _arrive(self) -> Iterator[None]:
