@@ -8,7 +8,7 @@ from torch import nn
 import xaiwidgets as xw
 from xaiwidgets.core.cards import resolve
 from xaiwidgets.engine.cost import pace, predict
-from xaiwidgets.engine.share import LEAST, NUMBER, WEIGHT, share_after
+from xaiwidgets.engine.share import HEAVIER, LEAST, NUMBER, WEIGHT, share_after
 
 
 def test_it_is_counted_in_the_order_of_the_pass():
@@ -20,16 +20,16 @@ def test_it_is_counted_in_the_order_of_the_pass():
     dense = 5 * 4 + NUMBER * 5 + WEIGHT * 20
     after_conv = NUMBER * (4 * 64 + 4 + 4) + dense
     first, second = (layer.name for layer in model.layers[:2])
-    assert share_after(model, first) == pytest.approx(LEAST + (1 - LEAST) * after_conv / (conv + after_conv))
+    assert share_after(model, first) == pytest.approx(LEAST + HEAVIER * after_conv / (conv + after_conv))
     rest = after_conv - NUMBER * 4 * 64
-    assert share_after(model, second) == pytest.approx(LEAST + (1 - LEAST) * rest / (conv + after_conv))
+    assert share_after(model, second) == pytest.approx(LEAST + HEAVIER * rest / (conv + after_conv))
 
 
 def test_it_falls_from_stage_to_stage():
     model = xw.load_model()
     shares = [share_after(model, stage.name) for stage in model.stages]
     assert shares == sorted(shares, reverse=True)
-    assert 0.8 < shares[0] < 1
+    assert 0.8 < shares[0] < LEAST + HEAVIER
     assert LEAST < shares[-1] < 0.1
 
 
